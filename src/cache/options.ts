@@ -1,0 +1,184 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { Clock } from "../base/clock.ts";
+import type { Codec } from "../base/codec.ts";
+import type { Duration } from "../base/duration.ts";
+import type { Size } from "../base/size.ts";
+import type { LogFactory } from "../coherence/log.ts";
+import type { MemoryLayer } from "../memory/memory.ts";
+import type { StoreLayer } from "../stores/store.ts";
+
+/** A key: a string, or a tuple of scalars (`["user", id]`) in which no content can forge another key. */
+export type Key = string | readonly [KeyPart, ...KeyPart[]];
+/** One part of a tuple key. */
+export type KeyPart = string | number | bigint | boolean | null;
+
+/** When an entry is refreshed before it expires. */
+export type Eager =
+  /** Off. */
+  | false
+  /** At this fraction of the ttl (0 to 1, exclusive): `0.8` refreshes in the last fifth. */
+  | number
+  /** Probabilistic early expiration (XFetch; Vattani et al., VLDB 2015) with beta = 1. */
+  | "xfetch"
+  | { readonly beta: number };
+
+/** Options that say how long an entry lives and how it is served. Defaults in brackets. */
+export interface EntryOptions {
+  /** How long an entry is fresh [Infinity: until it is invalidated or evicted]. */
+  readonly ttl?: Duration | undefined;
+  /** Spread of the ttl: each entry's is shortened by a random share of at most this (0 to 1) [0]. */
+  readonly jitter?: number | undefined;
+  /** `true`: a hit makes the entry fresh for its whole ttl again [false]. */
+  readonly sliding?: boolean | undefined;
+  /** How long after its ttl an entry may still serve when the load fails or is slow [0]. */
+  readonly grace?: Duration | undefined;
+  /** How long after its ttl a stale entry is served at once while it is refreshed in the background
+   *  (`true`: as long as `grace`) [0]. */
+  readonly swr?: Duration | boolean | undefined;
+  /** After a failed refresh served a stale entry: how long until the next try ["10s"]. */
+  readonly retryAfter?: Duration | undefined;
+  /** Soft timeout: with a stale entry in grace, how long to wait for the load before it is served [none]. */
+  readonly timeout?: Duration | undefined;
+  /** How long to wait for the load at all; then the stale entry in grace, else `TimeoutError` [none]. */
+  readonly hardTimeout?: Duration | undefined;
+  /** Refresh before expiry [false]. */
+  readonly eager?: Eager | undefined;
+  /** How long "nothing there" (`undefined`) is cached [not cached]. */
+  readonly negativeTtl?: Duration | undefined;
+  /** How long a failed load is cached in L1 and rethrown [not cached]. */
+  readonly errorTtl?: Duration | undefined;
+  /** Labels to invalidate the entry by. */
+  readonly tags?: readonly string[] | undefined;
+  /** `false`: this entry is not kept in memory [true]. */
+  readonly l1?: boolean | undefined;
+  /** `false`: this entry is not kept in shared stores [true]. */
+  readonly l2?: boolean | undefined;
+}
+
+/** Options of one call. */
+export interface CallOptions extends EntryOptions {
+  /** Name of a policy given to `createCache({ policies })`; its options lie between the cache's and the call's. */
+  readonly policy?: string | undefined;
+}
+
+/** Options of a read without a loader. */
+export interface GetOptions {
+  readonly policy?: string | undefined;
+  /** `true`: an entry in its grace may be returned [false]. */
+  readonly stale?: boolean | undefined;
+  /** `false`: do not look into memory / the shared stores. */
+  readonly l1?: boolean | undefined;
+  readonly l2?: boolean | undefined;
+  /** Only see what was written or invalidated at or before this position, returned by a mutation. */
+  readonly after?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Options of a read with a loader. */
+export interface GetOrSetOptions<T = unknown> extends CallOptions {
+  /** `true`: load now, whatever is cached, and store the result [false]. */
+  readonly fresh?: boolean | undefined;
+  /** `true`: never call the loader; `undefined` on a miss [false]. */
+  readonly onlyCached?: boolean | undefined;
+  /** Read-your-writes: see what was done at this position (returned by a mutation), here or in another process. */
+  readonly after?: string | undefined;
+  /** Ends this caller's wait; the load goes on for the others that wait for it. */
+  readonly signal?: AbortSignal | undefined;
+  /** Values that do not match are not cached: `SchemaError` from a loader, a miss from a shared store. */
+  readonly schema?: StandardSchemaV1<unknown, T> | undefined;
+}
+
+/** Options of a write. */
+export interface SetOptions<T = unknown> extends CallOptions {
+  readonly schema?: StandardSchemaV1<unknown, T> | undefined;
+}
+
+/** Options of `delete`, `expire`, `invalidateTags`, `invalidatePattern`, `clear`. */
+export interface InvalidateOptions {
+  /** `true`: make stale instead of unusable; grace may still serve it [false]. */
+  readonly soft?: boolean | undefined;
+  /** `true`: change nothing, count what would be reached [false]. */
+  readonly dryRun?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What an invalidation did. */
+export interface InvalidationReport {
+  /** Hand it to a read as `after` to see this change on any process. `""` for a dry run. */
+  readonly position: string;
+  /** Entries reached by layer, keyed by the layer's name. A tag, a prefix and `clear()` are O(1), so what they
+   *  reach is counted only with `dryRun` (else `undefined`, "not counted"). */
+  readonly layers: Readonly<Record<string, number | undefined>>;
+  /** Layers that did not answer and owe the removal; they are not read until it is done. */
+  readonly pending: readonly string[];
+}
+
+/** A stale entry, as a loader sees it. */
+export interface StaleEntry<T> {
+  readonly value: T;
+  /** Milliseconds since it was loaded or written. */
+  readonly age: number;
+  readonly tags: readonly string[];
+}
+
+/** What a loader is given. */
+export interface LoadContext<T = unknown> {
+  /** The key as it is stored. */
+  readonly key: string;
+  /** Aborted when nobody waits for the load any more, at `hardTimeout`, and when the cache closes. */
+  readonly signal: AbortSignal;
+  /** The stale entry this load replaces, to ask the source "changed since?". */
+  readonly stale: StaleEntry<T> | undefined;
+  /** Sets the lifetime from the value; `0` does not cache it. */
+  ttl(ttl: Duration): void;
+  /** Sets how long the entry may serve stale. */
+  grace(grace: Duration): void;
+  /** Adds tags found in the value. */
+  tags(...tags: readonly string[]): void;
+  /** Return its result: the value goes to the callers and is not cached. */
+  skip<V>(value: V): V;
+  /** Return its result: the stale entry is still right, and is fresh for its ttl again. */
+  notModified(): T;
+}
+
+/** Gets the value on a miss. `undefined` means "nothing there". */
+export type Loader<T> = (context: LoadContext<T>) => T | Promise<T>;
+/** Gets all missing values in one step; the answer has an entry for each key that exists. */
+export type BatchLoader<K, T> = (
+  keys: readonly K[],
+  context: { readonly signal: AbortSignal },
+) => ReadonlyMap<K, T> | Promise<ReadonlyMap<K, T>>;
+
+/** How values in memory are protected from changes by those who read them. */
+export type Isolate = false | "freeze" | "clone";
+
+/** Receives the messages of the advisor and of background work. */
+export type Logger = (message: string) => void;
+
+/** Options of {@link createCache}. Defaults in brackets. */
+export interface CacheOptions extends EntryOptions {
+  /** Names the cache in stores, stats and logs; caches of one name share entries ["cache"]. */
+  readonly name?: string | undefined;
+  /** Layers from near to far: at most one `memory()`, first; then stores [`[memory()]`]. */
+  readonly layers?: readonly (MemoryLayer | StoreLayer)[] | undefined;
+  /** The log that keeps processes coherent [the one of the farthest store that has one, else local]. */
+  readonly log?: LogFactory | undefined;
+  /** How long a process that cannot follow the log still trusts its memory ["5s"]. */
+  readonly maxLag?: Duration | undefined;
+  /** Options chosen per call by name, so that one place can be reviewed. */
+  readonly policies?: Readonly<Record<string, EntryOptions>> | undefined;
+  /** How values are written to shared stores [`structured()`]. */
+  readonly codec?: Codec | undefined;
+  /** Encoded values of at least this size are compressed; `false` never ["16kb" where Node has zstd]. */
+  readonly compressAbove?: Size | false | undefined;
+  /** What memory hands out: the stored object, a frozen one, or a clone [false: the stored object]. */
+  readonly isolate?: Isolate | undefined;
+  /** Longest stored key in bytes; longer ones keep a readable head and are hashed [250]. */
+  readonly maxKeyLength?: number | undefined;
+  /** Where the advisor and background trouble speak [`process.emitWarning`]; `false`: nowhere. */
+  readonly logger?: Logger | false | undefined;
+  /** Time [the machine's]. */
+  readonly clock?: Clock | undefined;
+  /** Randomness, uniform in [0, 1) [Math.random]. */
+  readonly random?: (() => number) | undefined;
+}

@@ -1,0 +1,93 @@
+import type { LayerContext, LogFactory, Position } from "../coherence/log.ts";
+
+/** An entry as shared stores keep it: the encoded value and the facts that decide whether it may serve. */
+export interface StoredEntry {
+  /** The value as the codec wrote it. Stores never look inside. */
+  readonly value: Uint8Array;
+  /** Milliseconds the entry is fresh, counted from the moment the store takes it. May be Infinity. */
+  readonly ttl: number;
+  /** Milliseconds it may serve stale after that. The store keeps it for `ttl + grace`. May be Infinity. */
+  readonly grace: number;
+  /** Log position known when its load began. */
+  readonly asOf: Position;
+  /** Generation of the log that `asOf` belongs to. */
+  readonly generation: string;
+  readonly tags: readonly string[];
+  /** Milliseconds the load took (for probabilistic eager refresh). */
+  readonly cost: number;
+  /** Sliding lifetime in milliseconds: a hit makes the entry fresh for that long again. 0: not sliding. */
+  readonly sliding: number;
+}
+
+/** An entry found in a store. */
+export interface FoundEntry {
+  readonly entry: StoredEntry;
+  /** Milliseconds since the store took it (or it was last touched), by the store's own clock. */
+  readonly age: number;
+}
+
+/**
+ * Answer to a read of one key.
+ * - `found`: the entry if there is one whose `ttl + grace` has not run out (fresh or stale).
+ * - `lease`: only when a lease was asked for and there is no *fresh* entry: a token (the caller loads
+ *   and calls `fill` with it), or `"busy"` (someone else holds it).
+ */
+export interface StoreRead {
+  readonly found: FoundEntry | undefined;
+  readonly lease: string | "busy" | undefined;
+}
+
+/** How a read is done. */
+export interface ReadOptions {
+  /** Ask for a lease of this many milliseconds on keys without a fresh entry. */
+  readonly lease?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a store holds. */
+export interface StoreStats {
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+/**
+ * Contract of an L2 driver. Every driver passes `storeContract` of `caching-universal/testing`.
+ * Keys are non-empty strings of any content. Methods may reject; the cache counts it and goes on.
+ */
+export interface Store {
+  /** The layer's name in stats, reports and `Cache-Status`: "disk", "redis", ... */
+  readonly name: string;
+  /** Reads many keys in one step; answers in the order of `keys`. */
+  read(keys: readonly string[], options?: ReadOptions): Promise<StoreRead[]>;
+  /** Stores an entry only while `token` still holds the lease of the key, and ends the lease. False: refused. */
+  fill(key: string, entry: StoredEntry, token: string): Promise<boolean>;
+  /** Prolongs a lease. False: it is no longer held by `token`. */
+  renew(key: string, token: string, ms: number): Promise<boolean>;
+  /** Gives a lease back without a value, if `token` still holds it. */
+  release(key: string, token: string): Promise<void>;
+  /** Stores entries whatever was there; ends leases of these keys (a load that began earlier is refused). */
+  write(entries: readonly (readonly [key: string, entry: StoredEntry])[]): Promise<void>;
+  /** Removes entries and leases. Answers how many entries were there. */
+  remove(keys: readonly string[]): Promise<number>;
+  /** Makes fresh entries stale and ends leases of these keys. Answers how many entries were there. */
+  expire(keys: readonly string[]): Promise<number>;
+  /** Starts the lifetime of a live entry anew with `ttl` milliseconds. False: not there. */
+  touch(key: string, ttl: number): Promise<boolean>;
+  /** Keys of live entries that start with `prefix`, in batches that never stall the event loop. */
+  keys(prefix: string, signal?: AbortSignal): AsyncIterable<readonly string[]>;
+  /** Reclaims everything (entries and leases) of this cache name in bounded steps. */
+  clear(): Promise<void>;
+  stats(): Promise<StoreStats>;
+  close(): Promise<void>;
+}
+
+/** A store as it is given to `createCache({ layers })`: opened once the cache's name and clock are known. */
+export interface StoreLayer {
+  readonly kind: "store";
+  readonly name: string;
+  /** Longest time in milliseconds that a read waits for this store before it goes on without it. */
+  readonly timeout: number;
+  open(context: LayerContext): Store;
+  /** The log that this store brings, so that caches sharing it stay coherent. */
+  readonly log?: LogFactory;
+}
