@@ -236,7 +236,7 @@ export interface CollectionOptions<V, K extends string | number | bigint> extend
 }
 
 /** Options of a read of a collection. */
-export type CollectionReadOptions = Pick<GetOrSetOptions, "fresh" | "onlyCached" | "after" | "signal">;
+export type CollectionReadOptions = Pick<GetOrSetOptions, "fresh" | "onlyCached" | "after" | "signal" | "report">;
 
 /** Keys bound to where their values come from. Concurrent `get`s of one tick make one load. */
 export interface Collection<V, K extends string | number | bigint = string> {

@@ -61,8 +61,21 @@ export interface CallOptions extends EntryOptions {
   readonly policy?: string | undefined;
 }
 
+/** Which layer answered a read, and with what. */
+export interface Answer {
+  /** "memory", a store's name, or "loader"; "none" when nothing was there. */
+  readonly layer: string;
+  readonly state: "fresh" | "stale" | "miss";
+  /** Milliseconds since the value was loaded or written; 0 from a loader. */
+  readonly age: number;
+  /** Milliseconds it is still fresh: negative when stale; Infinity without a ttl. */
+  readonly ttl: number;
+}
+
 /** Options of a read without a loader. */
 export interface GetOptions {
+  /** Called once with which layer answered, before the promise settles. Not called when it rejects. */
+  readonly report?: ((answer: Answer) => void) | undefined;
   readonly policy?: string | undefined;
   /** `true`: an entry in its grace may be returned [false]. */
   readonly stale?: boolean | undefined;
@@ -82,6 +95,8 @@ export interface GetOrSetOptions<T = unknown> extends CallOptions {
   readonly onlyCached?: boolean | undefined;
   /** Read-your-writes: see what was done at this position (returned by a mutation), here or in another process. */
   readonly after?: string | undefined;
+  /** Called once with which layer answered, before the promise settles. Not called when it rejects. */
+  readonly report?: ((answer: Answer) => void) | undefined;
   /** Ends this caller's wait; the load goes on for the others that wait for it. */
   readonly signal?: AbortSignal | undefined;
   /** Values that do not match are not cached: `SchemaError` from a loader, a miss from a shared store. */

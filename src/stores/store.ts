@@ -41,6 +41,8 @@ export interface StoreRead {
 export interface ReadOptions {
   /** Ask for a lease of this many milliseconds on keys without a fresh entry. */
   readonly lease?: number | undefined;
+  /** With `lease`: offer it even where there is a fresh entry (which is still returned as `found`). */
+  readonly refresh?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -67,16 +69,20 @@ export interface Store {
   release(key: string, token: string): Promise<void>;
   /** Stores entries whatever was there; ends leases of these keys (a load that began earlier is refused). */
   write(entries: readonly (readonly [key: string, entry: StoredEntry])[]): Promise<void>;
-  /** Removes entries and leases. Answers how many entries were there. */
-  remove(keys: readonly string[]): Promise<number>;
+  /**
+   * Removes entries and leases. Answers how many entries were removed.
+   * @param before when given, only entries whose `asOf` is lower go, and leases stay: a replacement loaded
+   *   since the invalidation at that position is never removed by its sweep.
+   */
+  remove(keys: readonly string[], before?: Position): Promise<number>;
   /** Makes fresh entries stale and ends leases of these keys. Answers how many entries were there. */
   expire(keys: readonly string[]): Promise<number>;
   /** Starts the lifetime of a live entry anew with `ttl` milliseconds. False: not there. */
   touch(key: string, ttl: number): Promise<boolean>;
   /** Keys of live entries that start with `prefix`, in batches that never stall the event loop. */
   keys(prefix: string, signal?: AbortSignal): AsyncIterable<readonly string[]>;
-  /** Reclaims everything (entries and leases) of this cache name in bounded steps. */
-  clear(): Promise<void>;
+  /** Reclaims every entry of this cache name that is of another generation than `keep`, in bounded steps. */
+  clear(keep: string): Promise<void>;
   stats(): Promise<StoreStats>;
   close(): Promise<void>;
 }
