@@ -1,0 +1,142 @@
+import { lifetime, milliseconds } from "../base/duration.ts";
+import { OptionError, show } from "../base/errors.ts";
+import type { EntryOptions } from "./options.ts";
+
+/** Entry options with every default filled in, in milliseconds. */
+export interface LifetimeOptions {
+  readonly ttl: number;
+  readonly jitter: number;
+  readonly sliding: boolean;
+  readonly grace: number;
+  readonly swr: number;
+  readonly retryAfter: number;
+  /** Infinity: none. */
+  readonly timeout: number;
+  /** Infinity: none. */
+  readonly hardTimeout: number;
+  /** Fraction of the ttl; 0: off. */
+  readonly eagerAt: number;
+  /** Beta of XFetch; 0: off. */
+  readonly eagerBeta: number;
+  /** 0: not cached. */
+  readonly negativeTtl: number;
+  /** 0: not cached. */
+  readonly errorTtl: number;
+  readonly tags: readonly string[];
+  readonly l1: boolean;
+  readonly l2: boolean;
+}
+
+const NO_TAGS: readonly string[] = Object.freeze([]);
+
+/** What holds when nothing is said. */
+export const DEFAULTS: LifetimeOptions = Object.freeze({
+  ttl: Number.POSITIVE_INFINITY,
+  jitter: 0,
+  sliding: false,
+  grace: 0,
+  swr: 0,
+  retryAfter: 10_000,
+  timeout: Number.POSITIVE_INFINITY,
+  hardTimeout: Number.POSITIVE_INFINITY,
+  eagerAt: 0,
+  eagerBeta: 0,
+  negativeTtl: 0,
+  errorTtl: 0,
+  tags: NO_TAGS,
+  l1: true,
+  l2: true,
+});
+
+const ENTRY_OPTIONS = new Set<string>([
+  ...["ttl", "jitter", "sliding", "grace", "swr", "retryAfter", "timeout", "hardTimeout", "eager", "negativeTtl"],
+  ...["errorTtl", "tags", "l1", "l2"],
+]);
+const CALL_OPTIONS = new Set<string>(["policy", "fresh", "onlyCached", "after", "signal", "schema", "report", "stale"]);
+
+/** Tells of a number that was probably meant in seconds. */
+export type Suspect = (path: string, ms: number) => void;
+
+/** Names in `given` that no option has are refused: a typing error must not silently change nothing. */
+export function refuseUnknown(given: object, path: string, known: (name: string) => boolean): void {
+  for (const name of Object.keys(given)) {
+    if (!known(name)) throw new OptionError(path === "" ? name : `${path}.${name}`, (given as Record<string, unknown>)[name], "no such option; check its spelling");
+  }
+}
+
+/** Whether a name is an option of one call. */
+export function isCallOption(name: string): boolean {
+  return ENTRY_OPTIONS.has(name) || CALL_OPTIONS.has(name);
+}
+
+/** Whether a name is an entry option. */
+export function isEntryOption(name: string): boolean {
+  return ENTRY_OPTIONS.has(name);
+}
+
+/**
+ * Fills `given` in over `base`.
+ * @param path prefix of option names in errors, such as "policies.auth".
+ * @throws {OptionError} naming the option and its value.
+ */
+export function resolveOptions(base: LifetimeOptions, given: EntryOptions, path: string, suspect: Suspect): LifetimeOptions {
+  const at = (name: string): string => (path === "" ? name : `${path}.${name}`);
+  const duration = (name: "grace" | "retryAfter" | "timeout" | "hardTimeout", otherwise: number): number =>
+    given[name] === undefined ? otherwise : milliseconds(given[name], at(name));
+  const span = (name: "ttl" | "negativeTtl" | "errorTtl", otherwise: number): number =>
+    given[name] === undefined ? otherwise : lifetime(given[name], at(name), suspect);
+  const flag = (name: "sliding" | "l1" | "l2", otherwise: boolean): boolean => {
+    const value: unknown = given[name];
+    if (value === undefined) return otherwise;
+    if (typeof value !== "boolean") throw new OptionError(at(name), value, "true or false");
+    return value;
+  };
+  const grace = duration("grace", base.grace);
+  const swr = given.swr === undefined ? base.swr : typeof given.swr === "boolean" ? (given.swr ? grace : 0) : milliseconds(given.swr, at("swr"));
+  const eager = given.eager === undefined ? { at: base.eagerAt, beta: base.eagerBeta } : resolveEager(given.eager, at("eager"));
+  return Object.freeze({
+    ttl: span("ttl", base.ttl),
+    jitter: given.jitter === undefined ? base.jitter : fraction(given.jitter, at("jitter")),
+    sliding: flag("sliding", base.sliding),
+    // A stale entry must still be there for as long as it may be served.
+    grace: Math.max(grace, swr),
+    swr,
+    retryAfter: duration("retryAfter", base.retryAfter),
+    timeout: duration("timeout", base.timeout),
+    hardTimeout: duration("hardTimeout", base.hardTimeout),
+    eagerAt: eager.at,
+    eagerBeta: eager.beta,
+    negativeTtl: span("negativeTtl", base.negativeTtl),
+    errorTtl: span("errorTtl", base.errorTtl),
+    tags: given.tags === undefined ? base.tags : uniqueTags(base.tags, given.tags, at("tags")),
+    l1: flag("l1", base.l1),
+    l2: flag("l2", base.l2),
+  });
+}
+
+/** Tags of `given` added to `base`, each once. @throws {OptionError} when one is not a non-empty string. */
+export function uniqueTags(base: readonly string[], given: unknown, path: string): readonly string[] {
+  if (!Array.isArray(given)) throw new OptionError(path, given, "an array of strings");
+  for (const tag of given) checkTag(tag, path);
+  if (base.length === 0 && given.length < 2) return given.length === 0 ? NO_TAGS : Object.freeze([...given]);
+  return Object.freeze([...new Set([...base, ...given])]);
+}
+
+/** @throws {OptionError} when it is not a non-empty string. */
+export function checkTag(tag: unknown, path: string): asserts tag is string {
+  if (typeof tag !== "string" || tag === "") throw new OptionError(path, tag, `tags that are non-empty strings (one is ${show(tag)})`);
+}
+
+function fraction(value: unknown, path: string): number {
+  if (typeof value === "number" && value >= 0 && value <= 1) return value;
+  throw new OptionError(path, value, "a number from 0 to 1");
+}
+
+function resolveEager(value: unknown, path: string): { at: number; beta: number } {
+  if (value === false) return { at: 0, beta: 0 };
+  if (value === "xfetch") return { at: 0, beta: 1 };
+  if (typeof value === "number" && value > 0 && value < 1) return { at: value, beta: 0 };
+  if (typeof value === "object" && value !== null && "beta" in value && typeof value.beta === "number" && value.beta > 0)
+    return { at: 0, beta: value.beta };
+  throw new OptionError(path, value, 'false, a fraction of the ttl between 0 and 1, "xfetch", or { beta: a number above 0 }');
+}

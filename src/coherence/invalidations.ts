@@ -1,0 +1,135 @@
+import type { ActivePattern, Appended, LogHead, LogRecord, Position, TagPositions } from "./log.ts";
+
+/** How an entry stands against the invalidations known here. */
+export type Verdict = "valid" | "stale" | "invalid";
+
+/** Compiles a glob to a matcher. Handed in, so that this room does not depend on how globs are written. */
+export type GlobCompiler = (glob: string) => (key: string) => boolean;
+
+/** Distinct tags remembered; beyond it the oldest quarter is forgotten and `floor` rises. */
+const MAX_TAGS = 100_000;
+/** Patterns remembered; beyond it the oldest is forgotten and `floor` rises. */
+const MAX_PATTERNS = 1_000;
+
+interface Pattern {
+  readonly record: ActivePattern["record"];
+  readonly position: Position;
+  readonly matches: (key: string) => boolean;
+}
+
+/**
+ * What the follower knows of invalidations: last positions by tag, prefix and glob. Asked on every read
+ * of an entry that has not been checked since the last record, so an invalidation costs O(1) however
+ * many entries it concerns.
+ */
+export class Invalidations {
+  generation = "";
+  position: Position = 0;
+  /** Grows with every record that an entry must be checked against: an entry stamped with it is valid. */
+  version = 1;
+  /** Below this position the index is not complete: entries loaded earlier need the log's own tables. */
+  floor: Position = 0;
+  readonly #tags = new Map<string, TagPositions>();
+  #patterns: Pattern[] = [];
+  readonly #compile: GlobCompiler;
+
+  constructor(compile: GlobCompiler) {
+    this.#compile = compile;
+  }
+
+  /** Forgets everything and starts at `head`; the patterns are those the log still holds. */
+  reset(head: LogHead, patterns: readonly ActivePattern[]): void {
+    this.generation = head.generation;
+    this.position = head.position;
+    this.floor = head.position;
+    this.#tags.clear();
+    this.#patterns = [];
+    for (const { record, position } of patterns) this.#addPattern(record, position);
+    this.version++;
+  }
+
+  apply({ position, record }: Appended): void {
+    this.position = position;
+    switch (record.kind) {
+      case "keys":
+        return; // applied to memory and flights by the caller; L2 entries were removed before the append
+      case "tags":
+        for (const tag of record.tags) this.#addTag(tag, position, record.soft === true);
+        break;
+      case "prefix":
+      case "glob":
+        this.#addPattern(record, position);
+        break;
+      case "clear":
+        this.generation = record.generation;
+        this.#tags.clear();
+        this.#patterns = [];
+        break;
+    }
+    this.version++;
+  }
+
+  /** Whether an entry loaded at `asOf` may serve. Complete only for `asOf >= floor`, or untagged entries. */
+  verdict(key: string, tags: readonly string[], asOf: Position): Verdict {
+    let verdict: Verdict = "valid";
+    for (const tag of tags) {
+      const last = this.#tags.get(tag);
+      if (last === undefined) continue;
+      if (last.hard > asOf) return "invalid";
+      if (last.soft > asOf) verdict = "stale";
+    }
+    for (const pattern of this.#patterns) {
+      if (pattern.position > asOf && pattern.matches(key)) {
+        if (pattern.record.soft !== true) return "invalid";
+        verdict = "stale";
+      }
+    }
+    return verdict;
+  }
+
+  /** The newest remembered tag or pattern invalidation of an entry with this key and tags. */
+  last(key: string, tags: readonly string[]): Appended | undefined {
+    let found: Appended | undefined;
+    for (const tag of tags) {
+      const last = this.#tags.get(tag);
+      const position = last === undefined ? 0 : Math.max(last.hard, last.soft);
+      if (position > (found?.position ?? 0)) found = { position, record: { kind: "tags", tags: [tag] } };
+    }
+    for (const pattern of this.#patterns) {
+      if (pattern.position > (found?.position ?? 0) && pattern.matches(key)) found = pattern;
+    }
+    return found;
+  }
+
+  #addTag(tag: string, position: Position, soft: boolean): void {
+    const last = this.#tags.get(tag);
+    // Deleted and set again, so that the map's order is the order of last invalidation.
+    if (last !== undefined) this.#tags.delete(tag);
+    this.#tags.set(tag, soft ? { hard: last?.hard ?? 0, soft: position } : { hard: position, soft: last?.soft ?? 0 });
+    if (this.#tags.size > MAX_TAGS) this.#forgetTags(MAX_TAGS / 4);
+  }
+
+  #forgetTags(count: number): void {
+    for (const [tag, { hard, soft }] of this.#tags) {
+      if (count-- <= 0) return;
+      this.#tags.delete(tag);
+      this.floor = Math.max(this.floor, hard, soft);
+    }
+  }
+
+  #addPattern(record: Extract<LogRecord, { kind: "prefix" | "glob" }>, position: Position): void {
+    const matches =
+      record.kind === "prefix" ? (key: string) => key.startsWith(record.prefix) : this.#compile(record.glob);
+    // A repeated invalidation of the same pattern replaces the older one when it covers it.
+    this.#patterns = this.#patterns.filter((old) => !(same(old.record, record) && (record.soft !== true || old.record.soft === true)));
+    this.#patterns.push({ record, position, matches });
+    while (this.#patterns.length > MAX_PATTERNS) {
+      const oldest = this.#patterns.shift();
+      if (oldest !== undefined) this.floor = Math.max(this.floor, oldest.position);
+    }
+  }
+}
+
+function same(a: ActivePattern["record"], b: ActivePattern["record"]): boolean {
+  return a.kind === "prefix" ? b.kind === "prefix" && a.prefix === b.prefix : b.kind === "glob" && a.glob === b.glob;
+}

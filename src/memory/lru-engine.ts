@@ -1,0 +1,94 @@
+import { LRUCache } from "lru-cache";
+import type { Clock, Timer } from "../base/clock.ts";
+import type { EvictionCause, MemoryEngine } from "./engine.ts";
+
+/** How often the sweeper looks at a slice of the entries, in milliseconds. */
+const SWEEP_EVERY = 1_000;
+/** Entries it looks at in one step: bounded, so that it never stalls the event loop. */
+const SWEEP_STEP = 2_000;
+
+interface Slot<E> {
+  readonly entry: E;
+  readonly deadline: number;
+}
+
+/** Options of {@link lruEngine}, resolved. */
+export interface LruEngineOptions<E> {
+  readonly maxEntries: number;
+  readonly maxBytes: number;
+  readonly clock: Clock;
+  readonly onEvict: (key: string, entry: E, cause: EvictionCause) => void;
+}
+
+/** An L1 engine on the `lru-cache` package: least recently used goes first; a sweeper drops what is past its deadline. */
+export function lruEngine<E extends object>(options: LruEngineOptions<E>): MemoryEngine<E> {
+  const { clock, onEvict, maxEntries, maxBytes } = options;
+  const bounds = {
+    ...(Number.isFinite(maxEntries) ? { max: maxEntries } : {}),
+    // Also with an entry bound alone: the sum of sizes is shown in the stats.
+    maxSize: Number.isFinite(maxBytes) ? maxBytes : Number.MAX_SAFE_INTEGER,
+  };
+  const cache = new LRUCache<string, Slot<E>>({
+    ...bounds,
+    dispose: (slot, key, why) => {
+      if (why === "evict") onEvict(key, slot.entry, "capacity");
+    },
+  });
+  let timer: Timer | undefined;
+  let cursor: Iterator<[string, Slot<E>]> | undefined;
+
+  const drop = (key: string, slot: Slot<E>): void => {
+    cache.delete(key);
+    onEvict(key, slot.entry, "expired");
+  };
+  const sweep = (): void => {
+    timer = undefined;
+    const now = clock.now();
+    cursor ??= cache.rentries();
+    for (let i = 0; i < SWEEP_STEP; i++) {
+      const next = cursor.next();
+      if (next.done === true) {
+        cursor = undefined;
+        break;
+      }
+      const [key, slot] = next.value;
+      if (slot.deadline <= now) drop(key, slot);
+    }
+    arm();
+  };
+  const arm = (): void => {
+    if (cache.size > 0) timer ??= clock.setTimer(SWEEP_EVERY, sweep);
+  };
+
+  return {
+    maxEntries,
+    maxBytes,
+    get size() {
+      return cache.size;
+    },
+    get bytes() {
+      return cache.calculatedSize;
+    },
+    get: (key) => cache.get(key)?.entry,
+    peek: (key) => cache.peek(key)?.entry,
+    set(key, entry, bytes, deadline) {
+      cache.set(key, { entry, deadline }, { size: Math.max(1, Math.ceil(bytes)) });
+      if (Number.isFinite(deadline)) arm();
+      return cache.peek(key)?.entry === entry;
+    },
+    delete: (key) => cache.delete(key),
+    clear() {
+      cursor = undefined;
+      cache.clear();
+    },
+    *entries() {
+      for (const [key, slot] of cache.entries()) yield [key, slot.entry];
+    },
+    close() {
+      timer?.cancel();
+      timer = undefined;
+      cursor = undefined;
+      cache.clear();
+    },
+  };
+}
