@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Duration } from "../base/duration.ts";
+import type { LatencyStats } from "../observe/latency.ts";
 import type { Source } from "../sources/source.ts";
 import type {
   BatchLoader,
@@ -69,15 +70,6 @@ export interface LayerStats {
   readonly latency: LatencyStats;
   readonly entries: number | undefined;
   readonly bytes: number | undefined;
-}
-
-/** Percentiles in milliseconds. */
-export interface LatencyStats {
-  readonly count: number;
-  readonly p50: number;
-  readonly p95: number;
-  readonly p99: number;
-  readonly max: number;
 }
 
 /** Counters since the cache was made. */
@@ -167,10 +159,12 @@ export interface Cache<M = unknown> extends AsyncDisposable {
   setMany<K extends KeyOf<M>>(entries: Iterable<readonly [K, unknown extends M ? unknown : ValueOf<M, K>]>, options?: SetOptions): Promise<{ readonly position: string }>;
   /** Whether a fresh value is cached. */
   has(key: KeyOf<M>, options?: GetOptions): Promise<boolean>;
-  /** Removes one key or many from all layers. */
-  delete(keys: KeyOf<M> | readonly KeyOf<M>[], options?: InvalidateOptions): Promise<InvalidationReport>;
-  /** Makes entries stale: they serve in their grace only. Same as `delete(keys, { soft: true })`. */
-  expire(keys: KeyOf<M> | readonly KeyOf<M>[]): Promise<InvalidationReport>;
+  /** Removes a key from all layers. */
+  delete(key: KeyOf<M>, options?: InvalidateOptions): Promise<InvalidationReport>;
+  /** Removes many keys in one step. Its own method, since an array given to `delete` is one tuple key. */
+  deleteMany(keys: readonly KeyOf<M>[], options?: InvalidateOptions): Promise<InvalidationReport>;
+  /** Makes an entry stale: it serves in its grace only. Same as `delete(key, { soft: true })`. */
+  expire(key: KeyOf<M>): Promise<InvalidationReport>;
   /** Starts an entry's lifetime anew. False: not there. */
   touch(key: KeyOf<M>, ttl?: Duration): Promise<boolean>;
   /** Removes everything of this cache (of this namespace or scope, when called on one). */

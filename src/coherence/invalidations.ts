@@ -44,6 +44,12 @@ export class Invalidations {
     this.floor = head.position;
     this.#tags.clear();
     this.#patterns = [];
+    this.version++;
+    this.load(patterns);
+  }
+
+  /** Takes in patterns that the log still holds. */
+  load(patterns: readonly ActivePattern[]): void {
     for (const { record, position } of patterns) this.#addPattern(record, position);
     this.version++;
   }

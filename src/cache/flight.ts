@@ -1,0 +1,164 @@
+import type { Position } from "../coherence/log.ts";
+import type { Entry } from "./entry.ts";
+import type { LifetimeOptions } from "./resolve.ts";
+
+/** How a flight ended well. */
+export interface Outcome {
+  readonly value: unknown;
+  /** "memory", a store's name, "loader" or "none". */
+  readonly layer: string;
+  readonly state: "fresh" | "stale" | "miss";
+  readonly age: number;
+  readonly ttl: number;
+  /** Position of an invalidation that the value is older than (0: none): callers who joined after it load again. */
+  readonly outdatedBy: Position;
+}
+
+/** A read below L1 that is under way, for one key, and the callers who wait for it. */
+export class Flight {
+  readonly key: string;
+  readonly promise: Promise<Outcome>;
+  readonly options: LifetimeOptions;
+  readonly startedAt: number;
+  /** Log position known when it began (P1): what it brings is no newer than that. */
+  asOf: Position;
+  /** An invalidation of its key came in: it may not store, and nobody joins it any more. */
+  detached = false;
+  /** Its promise is settled. It may still load in the background. */
+  settled = false;
+  /** Tags of all who joined. */
+  tags: readonly string[];
+  /** Shortest ttl of those who joined later. */
+  ttlCap = Number.POSITIVE_INFINITY;
+  /** A usable stale copy. */
+  stale: Entry | undefined;
+  /** Layer the stale copy is from. */
+  staleLayer = "memory";
+  /** Leases held, by the index of the store. */
+  readonly leases = new Map<number, string>();
+  /** Callers who wait for it. */
+  waiters = 0;
+  /** It goes on although nobody waits: a background refresh, or a load whose callers took a stale value. */
+  background = false;
+  /** The loader was called. */
+  loading = false;
+  /** Told when it is aborted. */
+  onAbort: (() => void) | undefined;
+  readonly #resolve: (outcome: Outcome) => void;
+  readonly #reject: (error: unknown) => void;
+  #controller: AbortController | undefined;
+  #abortedWith: { readonly reason: unknown } | undefined;
+
+  constructor(key: string, options: LifetimeOptions, asOf: Position, startedAt: number, stale: Entry | undefined) {
+    this.key = key;
+    this.options = options;
+    this.tags = options.tags;
+    this.asOf = asOf;
+    this.startedAt = startedAt;
+    this.stale = stale;
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+    this.promise = promise;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    // Callers attach their own handlers; a flight that nobody waits for must not become an unhandled rejection.
+    promise.catch(() => undefined);
+  }
+
+  /** Made on first use: most loaders never look at it. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#abortedWith !== undefined) this.#controller.abort(this.#abortedWith.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  get aborted(): boolean {
+    return this.#abortedWith !== undefined;
+  }
+
+  abort(reason: unknown): void {
+    if (this.#abortedWith !== undefined) return;
+    this.#abortedWith = { reason };
+    this.#controller?.abort(reason);
+    this.onAbort?.();
+  }
+
+  resolve(outcome: Outcome): void {
+    this.settled = true;
+    this.#resolve(outcome);
+  }
+
+  reject(error: unknown): void {
+    this.settled = true;
+    this.#reject(error);
+  }
+
+  /** Takes in another caller: tags unite, the shortest ttl wins. */
+  join(options: LifetimeOptions): void {
+    if (options.tags !== this.tags && options.tags.length > 0) this.tags = [...new Set([...this.tags, ...options.tags])];
+    if (options.ttl < this.options.ttl) this.ttlCap = Math.min(this.ttlCap, options.ttl);
+  }
+}
+
+/** The flights under way: loads that callers may join, and reads of caches alone. */
+export class Flights {
+  readonly #loads = new Map<string, Flight>();
+  readonly #reads = new Map<string, Flight>();
+
+  get size(): number {
+    return this.#loads.size;
+  }
+
+  load(key: string): Flight | undefined {
+    return this.#loads.get(key);
+  }
+
+  read(key: string): Flight | undefined {
+    return this.#reads.get(key);
+  }
+
+  /** Registers a load; one that was there is detached: the newer one alone may store. */
+  addLoad(flight: Flight): void {
+    const older = this.#loads.get(flight.key);
+    if (older !== undefined) older.detached = true;
+    this.#loads.set(flight.key, flight);
+  }
+
+  addRead(flight: Flight): void {
+    const older = this.#reads.get(flight.key);
+    if (older !== undefined) older.detached = true;
+    this.#reads.set(flight.key, flight);
+  }
+
+  /** Forgets a flight that is over. */
+  remove(flight: Flight): void {
+    if (this.#loads.get(flight.key) === flight) this.#loads.delete(flight.key);
+    if (this.#reads.get(flight.key) === flight) this.#reads.delete(flight.key);
+  }
+
+  /** P1: what an invalidation concerns may not be stored, and later callers must not join it. */
+  detach(flight: Flight, soft: boolean): void {
+    flight.detached = true;
+    // A hard invalidation takes the stale copy as well: a failing load must not bring it back.
+    if (!soft) flight.stale = undefined;
+    this.remove(flight);
+  }
+
+  /** Detaches what is under way for a key since before a position. */
+  detachKey(key: string, before: Position, soft: boolean): void {
+    const load = this.#loads.get(key);
+    if (load !== undefined && load.asOf < before) this.detach(load, soft);
+    const read = this.#reads.get(key);
+    if (read !== undefined && read.asOf < before) this.detach(read, soft);
+  }
+
+  /** Detaches the flights that `concerns` holds true for. */
+  detachWhere(soft: boolean, concerns: (flight: Flight) => boolean): void {
+    for (const flight of this.all()) if (concerns(flight)) this.detach(flight, soft);
+  }
+
+  all(): Flight[] {
+    return [...this.#loads.values(), ...this.#reads.values()];
+  }
+}

@@ -1,0 +1,237 @@
+import type { Clock } from "../base/clock.ts";
+import { reason } from "../base/errors.ts";
+import type { Position } from "../coherence/log.ts";
+import { LayerCounters } from "../observe/counters.ts";
+import type { ReadOptions, Store, StoredEntry, StoreRead, StoreStats } from "../stores/store.ts";
+import { Circuit, type CircuitState } from "./circuit.ts";
+
+/** Keys a store may owe a removal of, one by one; beyond it everything in it is owed. */
+const MAX_OWED = 10_000;
+/** How often an owed removal is tried again while nobody reads, in milliseconds. */
+const PAY_EVERY = 1_000;
+
+/** What the guard tells of. */
+export interface StoreEvents {
+  error(layer: string, action: string, error: unknown): void;
+  state(layer: string, state: CircuitState): void;
+}
+
+/** A store that failed, timed out or was left alone: the caller goes on without it. */
+export const UNAVAILABLE = Symbol("unavailable");
+type Unavailable = typeof UNAVAILABLE;
+
+/**
+ * A store as the cache uses it: nothing it does can throw at or hang a reader. Calls end within the
+ * layer's timeout, failures open a circuit, and removals that could not be made are owed: until they are
+ * paid, the keys concerned are not read, so a store that was away cannot serve what was invalidated meanwhile.
+ */
+export class GuardedStore {
+  readonly name: string;
+  readonly counters = new LayerCounters();
+  lastError: string | undefined;
+  readonly #store: Store;
+  readonly #timeout: number;
+  readonly #clock: Clock;
+  readonly #circuit: Circuit;
+  readonly #events: StoreEvents;
+  readonly #owed = new Set<string>();
+  #owedAll = false;
+  #paying: Promise<boolean> | undefined;
+  #payTimer = false;
+  #closed = false;
+
+  constructor(
+    store: Store,
+    timeout: number,
+    clock: Clock,
+    random: () => number,
+    events: StoreEvents,
+  ) {
+    this.#store = store;
+    this.name = store.name;
+    this.#timeout = timeout;
+    this.#clock = clock;
+    this.#events = events;
+    this.#circuit = new Circuit(clock, random, (state) => events.state(store.name, state));
+  }
+
+  get state(): CircuitState {
+    return this.#circuit.state;
+  }
+
+  get since(): number {
+    return this.#circuit.since;
+  }
+
+  /** Whether removals are owed (of this key, when given). */
+  owes(key?: string): boolean {
+    return this.#owedAll || (key === undefined ? this.#owed.size > 0 : this.#owed.has(key));
+  }
+
+  async read(keys: readonly string[], options: ReadOptions): Promise<StoreRead[] | Unavailable> {
+    if (this.owes() && !(await this.#pay())) {
+      this.counters.skipped += keys.length;
+      return UNAVAILABLE;
+    }
+    return this.#call("read", () => this.#store.read(keys, options), keys.length);
+  }
+
+  /** False: refused or not reached. A fill that lands late is harmless: only its token's lease lets it in. */
+  async fill(key: string, entry: StoredEntry, token: string): Promise<boolean> {
+    const done = await this.#call("fill", () => this.#store.fill(key, entry, token));
+    return done === true;
+  }
+
+  /** Stores entries; what could not be stored is owed a removal, since an older value may be there. */
+  async write(entries: readonly (readonly [string, StoredEntry])[]): Promise<boolean> {
+    if (this.owes()) await this.#pay();
+    const done = await this.#call("write", () => this.#store.write(entries));
+    if (done !== UNAVAILABLE) return true;
+    this.#owe(entries.map(([key]) => key));
+    return false;
+  }
+
+  /** Removes entries, or makes them stale; what could not be reached is owed. */
+  async remove(keys: readonly string[], soft = false): Promise<number | Unavailable> {
+    const done = await (soft
+      ? this.#call("expire", () => this.#store.expire(keys))
+      : this.#call("remove", () => this.#store.remove(keys)));
+    if (done === UNAVAILABLE) this.#owe(keys);
+    return done;
+  }
+
+  /** Removes what was loaded before `position`, in a sweep: losing a step only leaves garbage that no read accepts. */
+  async sweep(keys: readonly string[], position: Position): Promise<number | Unavailable> {
+    return this.#call("remove", () => this.#store.remove(keys, position));
+  }
+
+  async renew(key: string, token: string, ms: number): Promise<boolean> {
+    return (await this.#call("renew", () => this.#store.renew(key, token, ms))) === true;
+  }
+
+  async release(key: string, token: string): Promise<void> {
+    await this.#call("release", () => this.#store.release(key, token));
+  }
+
+  async touch(key: string, ttl: number): Promise<boolean> {
+    if (this.owes(key)) return false;
+    return (await this.#call("touch", () => this.#store.touch(key, ttl))) === true;
+  }
+
+  async *keys(prefix: string, signal?: AbortSignal): AsyncGenerator<readonly string[]> {
+    const batches = this.#store.keys(prefix, signal)[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const next = await this.#call("keys", () => batches.next());
+        if (next === UNAVAILABLE || next.done === true) return;
+        yield next.value;
+      }
+    } finally {
+      void Promise.resolve(batches.return?.()).catch(() => undefined);
+    }
+  }
+
+  async clear(keep: string): Promise<void> {
+    // Entries of other generations are never served; a failure leaves garbage to expire.
+    try {
+      await this.#store.clear(keep);
+    } catch (error) {
+      this.#failed("clear", error);
+    }
+  }
+
+  async stats(): Promise<StoreStats | Unavailable> {
+    return this.#call("stats", () => this.#store.stats());
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#store.close();
+  }
+
+  async #call<T>(action: string, fn: () => Promise<T>, reads = 0): Promise<T | Unavailable> {
+    if (!this.#circuit.admits()) {
+      this.counters.skipped += reads;
+      return UNAVAILABLE;
+    }
+    const start = this.#clock.now();
+    try {
+      const result = await this.#within(action, fn);
+      this.#circuit.succeeded();
+      if (reads > 0) this.counters.latency.record(this.#clock.now() - start);
+      return result;
+    } catch (error) {
+      this.#failed(action, error);
+      return UNAVAILABLE;
+    }
+  }
+
+  #within<T>(action: string, fn: () => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const timer = this.#clock.setTimer(this.#timeout, () => {
+        this.counters.timeouts++;
+        reject(new Error(`${action} did not answer within ${this.#timeout} ms`));
+      });
+      const settle = (end: () => void): void => {
+        timer.cancel();
+        end();
+      };
+      // The store may also throw synchronously: inside the executor that rejects like a failed call.
+      fn().then(
+        (value) => settle(() => resolve(value)),
+        (error: unknown) => settle(() => reject(error)),
+      );
+    });
+  }
+
+  #failed(action: string, error: unknown): void {
+    if (this.#closed) return;
+    this.counters.errors++;
+    this.lastError = reason(error);
+    this.#circuit.failed();
+    this.#events.error(this.name, action, error);
+  }
+
+  #owe(keys: readonly string[]): void {
+    for (const key of keys) this.#owed.add(key);
+    if (this.#owed.size > MAX_OWED) {
+      this.#owed.clear();
+      this.#owedAll = true;
+    }
+    this.#payLater();
+  }
+
+  #payLater(): void {
+    if (this.#payTimer || this.#closed) return;
+    this.#payTimer = true;
+    this.#clock.setTimer(PAY_EVERY, () => {
+      this.#payTimer = false;
+      if (this.#closed || !this.owes()) return;
+      void this.#pay();
+      this.#payLater();
+    });
+  }
+
+  /** Makes the owed removals. One payment at a time; those who need it wait for the same one. */
+  #pay(): Promise<boolean> {
+    this.#paying ??= this.#payNow().finally(() => {
+      this.#paying = undefined;
+    });
+    return this.#paying;
+  }
+
+  async #payNow(): Promise<boolean> {
+    if (this.#owedAll) {
+      // Too many to name: entries of every generation go ("" is none).
+      const done = await this.#call("clear", () => this.#store.clear(""));
+      if (done === UNAVAILABLE) return false;
+      this.#owedAll = false;
+    }
+    const keys = [...this.#owed];
+    if (keys.length === 0) return true;
+    const done = await this.#call("remove", () => this.#store.remove(keys));
+    if (done === UNAVAILABLE) return false;
+    for (const key of keys) this.#owed.delete(key);
+    return this.#owed.size === 0;
+  }
+}

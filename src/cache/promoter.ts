@@ -1,0 +1,146 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { validate } from "../base/standard-schema.ts";
+import type { Position } from "../coherence/log.ts";
+import { sizeOf } from "../memory/size-of.ts";
+import type { FoundEntry, StoredEntry } from "../stores/store.ts";
+import type { Core } from "./core.ts";
+import type { Entry } from "./entry.ts";
+import type { Flight, Outcome } from "./flight.ts";
+import type { LifetimeOptions } from "./resolve.ts";
+
+/** Brings entries from the stores into memory, and from memory's side into the stores: never what is invalid. */
+export class Promoter {
+  readonly #core: Core;
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /**
+   * An entry found in a store, as memory would keep it; undefined when it may not serve: of another
+   * generation, invalidated by a tag or pattern since, not decodable, or not of its schema.
+   */
+  async accept(flight: Flight, found: FoundEntry, schema: StandardSchemaV1 | undefined): Promise<Entry | undefined> {
+    const core = this.#core;
+    const { entry: stored } = found;
+    const known = core.invalidations;
+    if (stored.generation !== known.generation) return undefined;
+    let verdict = known.verdict(flight.key, stored.tags, stored.asOf);
+    if (verdict !== "invalid" && stored.asOf < known.floor && stored.tags.length > 0) {
+      // Older than what this process remembers: the log's own table knows.
+      try {
+        for (const last of await core.log.tagPositions(stored.tags)) {
+          if (last.hard > stored.asOf) verdict = "invalid";
+          else if (last.soft > stored.asOf && verdict === "valid") verdict = "stale";
+        }
+      } catch {
+        return undefined; // not provable
+      }
+    }
+    if (verdict === "invalid") return undefined;
+    let value: unknown;
+    try {
+      value = core.frame.decode(stored.value);
+      if (schema !== undefined && value !== undefined) value = await validate(schema, value, flight.key);
+    } catch {
+      return undefined; // another format, or a value of an older shape: a miss
+    }
+    const entry = core.entry(
+      {
+        value,
+        kind: value === undefined ? "negative" : "value",
+        tags: stored.tags,
+        // Removal comes before the append: what could be read after this position was not invalidated up to it.
+        asOf: flight.asOf,
+        ttl: stored.ttl,
+        grace: stored.grace,
+        cost: stored.cost,
+        sliding: stored.sliding,
+        bytes: sizeOfEntry(flight.key, value, stored.tags),
+        age: found.age,
+      },
+      flight.options,
+    );
+    if (verdict === "stale") entry.expire(core.clock.now());
+    return entry;
+  }
+
+  /** Keeps an accepted entry in memory, unless it was invalidated while it was read (P1). */
+  keep(flight: Flight, entry: Entry): void {
+    const core = this.#core;
+    if (flight.detached || !flight.options.l1) return;
+    if (core.invalidations.verdict(flight.key, entry.tags, entry.asOf) !== "valid") return;
+    core.keep(flight.key, entry);
+  }
+
+  /** How an accepted entry answers. */
+  outcome(flight: Flight, entry: Entry, layer: string): Outcome {
+    const now = this.#core.clock.now();
+    return {
+      value: entry.value,
+      layer,
+      state: now < entry.freshUntil ? "fresh" : "stale",
+      age: now - entry.storedAt,
+      ttl: entry.freshUntil - now,
+      outdatedBy: this.outdatedBy(flight.key, entry.tags, flight.asOf),
+    };
+  }
+
+  /** Position of a tag or pattern invalidation that what began at `asOf` does not reflect; 0: none. */
+  outdatedBy(key: string, tags: readonly string[], asOf: Position): Position {
+    const position = this.#core.invalidations.last(key, tags)?.position ?? 0;
+    return position > asOf ? position : 0;
+  }
+
+  /** The form of an entry in a store. Undefined, with one warning, when its value cannot be encoded. */
+  stored(key: string, entry: Entry): StoredEntry | undefined {
+    try {
+      return this.toStored(entry, this.#core.encode(entry.kind === "negative" ? undefined : entry.value));
+    } catch (error) {
+      this.#core.notEncodable(key, error);
+      return undefined;
+    }
+  }
+
+  toStored(entry: Entry, value: Uint8Array): StoredEntry {
+    const { ttl, grace, asOf, tags, cost, sliding } = entry;
+    return { value, ttl, grace, asOf, generation: this.#core.invalidations.generation, tags, cost, sliding };
+  }
+
+  /** Fills the stores that gave this flight a lease, from far to near; a lease lost meanwhile refuses the fill. */
+  async fill(flight: Flight, entry: Entry): Promise<void> {
+    const core = this.#core;
+    const leases = [...flight.leases].reverse();
+    flight.leases.clear();
+    if (leases.length === 0) return;
+    const stored = this.stored(flight.key, entry);
+    for (const [index, token] of leases) {
+      const store = core.stores[index];
+      if (store === undefined) continue;
+      if (stored === undefined) await store.release(flight.key, token);
+      else if (!(await store.fill(flight.key, stored, token))) core.counters.refused++;
+    }
+  }
+
+  /** Gives back leases that will not be used. */
+  async release(flight: Flight): Promise<void> {
+    const leases = [...flight.leases];
+    flight.leases.clear();
+    await Promise.all(leases.map(([index, token]) => this.#core.stores[index]?.release(flight.key, token)));
+  }
+}
+
+/** Estimated bytes of an entry in memory. */
+export function sizeOfEntry(key: string, value: unknown, tags: readonly string[]): number {
+  let bytes = ENTRY_BYTES + key.length + sizeOf(value);
+  for (const tag of tags) bytes += 8 + tag.length;
+  return bytes;
+}
+
+/** What an entry takes besides its key, value and tags: the entry object and its place in the engine. */
+const ENTRY_BYTES = 200;
+
+/** The lifetime left after jitter. */
+export function jittered(ttl: number, options: LifetimeOptions, random: () => number): number {
+  return options.jitter === 0 || !Number.isFinite(ttl) ? ttl : ttl * (1 - options.jitter * random());
+}

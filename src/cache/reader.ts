@@ -1,0 +1,403 @@
+import { OptionError } from "../base/errors.ts";
+import type { Position } from "../coherence/log.ts";
+import type { Core } from "./core.ts";
+import type { Entry } from "./entry.ts";
+import { Flight, type Outcome } from "./flight.ts";
+import { handOut } from "./isolation.ts";
+import type { Answer, BatchLoader, GetOptions, GetOrSetOptions, Loader } from "./options.ts";
+import { Promoter } from "./promoter.ts";
+import type { LifetimeOptions } from "./resolve.ts";
+import { Runner, type How } from "./runner.ts";
+import { awaitFlight } from "./waiting.ts";
+
+/** Milliseconds after which a load that does not end no longer keeps its key: the next caller starts another. */
+const MAX_EXCLUSIVE = 60_000;
+/** Memory hits are timed one in this many: timing costs more than the hit. */
+const SAMPLE = 256;
+/** How long `after` waits for the follower before the read goes past memory. */
+const AFTER_WAIT = 250;
+
+type Waited = "signal" | "report";
+type ReadOptions = Pick<GetOrSetOptions, Waited>;
+
+/** The read path: memory, then one flight per key through the stores to the loader. */
+export class Reader {
+  readonly #core: Core;
+  readonly #runner: Runner;
+
+  constructor(core: Core) {
+    this.#core = core;
+    this.#runner = new Runner(core, new Promoter(core));
+  }
+
+  /**
+   * A hit in memory that needs no second thought answers synchronously inside and costs one promise:
+   * no allocation besides it, one map look-up, one clock read.
+   */
+  getOrSet(key: string, loader: Loader<unknown>, options: GetOrSetOptions | undefined): Promise<unknown> {
+    const core = this.#core;
+    const counters = core.counters;
+    const memory = core.memory;
+    if (memory !== undefined && (options === undefined || isPlain(options))) {
+      const sampled = (counters.hits & (SAMPLE - 1)) === 0;
+      const start = sampled ? performance.now() : 0;
+      const entry = memory.get(key);
+      if (
+        entry !== undefined &&
+        entry.checked === core.invalidations.version &&
+        core.clock.now() < entry.hitUntil &&
+        core.trusts()
+      ) {
+        counters.hits++;
+        core.memoryCounters.hits++;
+        if (sampled) core.memoryCounters.latency.record(performance.now() - start);
+        if (core.events.wants("hit")) core.events.emit("hit", { key, layer: "memory", stale: false });
+        return core.isolate === "clone" ? this.#handOut(entry.value) : Promise.resolve(entry.value);
+      }
+    }
+    return this.#getOrSet(key, loader, options, 0);
+  }
+
+  /** What is cached; never a loader. */
+  get(key: string, options: GetOptions | undefined): Promise<unknown> {
+    const core = this.#core;
+    try {
+      core.assertOpen();
+      const resolved = core.resolve(options);
+      const call = options ?? {};
+      call.signal?.throwIfAborted();
+      const past = this.#reach(call);
+      if (past instanceof Promise) return past.then((to) => this.#get(key, resolved, call, to));
+      return this.#get(key, resolved, call, past);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  getMany(keys: readonly string[], options: GetOptions | undefined): Promise<unknown[]> {
+    // Flights begun in one call consult the stores together: the runner gathers those of one tick.
+    return Promise.all(keys.map((key) => this.get(key, options)));
+  }
+
+  /** Answers from memory as far as it goes; the rest is one batch through the stores, then one loader call. */
+  async getOrSetMany<K>(
+    keys: readonly string[],
+    names: readonly K[],
+    loader: BatchLoader<K, unknown>,
+    options: GetOrSetOptions | undefined,
+  ): Promise<unknown[]> {
+    const core = this.#core;
+    core.assertOpen();
+    if (typeof loader !== "function") throw new OptionError("loader", loader, "a function that gets the missing values as a Map");
+    const resolved = core.resolve(options);
+    options?.signal?.throwIfAborted();
+    const reach = this.#reach(options);
+    const past = reach instanceof Promise ? await reach : reach;
+    const results: unknown[] = new Array(keys.length);
+    const waits: Promise<void>[] = [];
+    const started = new Map<string, { flight: Flight; name: K }>();
+    const background = new Map<string, { flight: Flight; name: K }>();
+    keys.forEach((key, i) => {
+      const name = names[i] as K; // names has one for each key
+      const seen = this.#fromMemory(key, resolved, options ?? {}, past, (entry) => {
+        if (core.flights.load(key) === undefined) background.set(key, { flight: this.#newLoad(key, resolved, entry, true), name });
+      });
+      if (seen.kind === "hit") {
+        results[i] = handOut(seen.value, core.isolate);
+        return;
+      }
+      if (seen.kind === "error") {
+        waits.push(Promise.reject(seen.error));
+        return;
+      }
+      let flight = this.#joinable(key, options, past.position);
+      const joined = flight !== undefined;
+      if (flight === undefined) {
+        flight = this.#newLoad(key, resolved, seen.stale, false);
+        started.set(key, { flight, name });
+      }
+      const retry = (): Promise<unknown> => this.getOrSetMany([key], [name], loader, options).then(([value]) => value);
+      waits.push(this.#wait(flight, joined, resolved, options ?? {}, retry).then((value) => void (results[i] = value)));
+    });
+    if (started.size > 0) this.#runner.loadMany([...started.values()], loader, this.#how(options, false));
+    if (background.size > 0) this.#runner.loadMany([...background.values()], loader, this.#how(options, true));
+    if (waits.length > 0) {
+      // Every wait is settled before the first error is told, so that none becomes an unhandled rejection.
+      for (const ended of await Promise.allSettled(waits)) if (ended.status === "rejected") throw ended.reason;
+    }
+    return results;
+  }
+
+  #getOrSet(key: string, loader: Loader<unknown>, options: GetOrSetOptions | undefined, attempt: number): Promise<unknown> {
+    const core = this.#core;
+    try {
+      core.assertOpen();
+      if (typeof loader !== "function") throw new OptionError("loader", loader, "a function that gets the value on a miss");
+      const resolved = core.resolve(options);
+      const call = options ?? {};
+      if (call.signal?.aborted === true) return Promise.reject(call.signal.reason);
+      if (call.onlyCached === true) return this.get(key, { ...pickGet(call) });
+      const past = this.#reach(call);
+      if (past instanceof Promise) return past.then((to) => this.#load(key, loader, resolved, call, to, attempt));
+      return this.#load(key, loader, resolved, call, past, attempt);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #load(
+    key: string,
+    loader: Loader<unknown>,
+    resolved: LifetimeOptions,
+    options: GetOrSetOptions,
+    past: Reach,
+    attempt: number,
+  ): Promise<unknown> {
+    const seen = this.#fromMemory(key, resolved, options, past, (entry) => {
+      if (this.#core.flights.load(key) === undefined)
+        this.#runner.load(this.#newLoad(key, resolved, entry, true), loader, this.#how(options, true));
+    });
+    if (seen.kind === "hit") return this.#handOut(seen.value);
+    if (seen.kind === "error") return Promise.reject(seen.error);
+    let flight = this.#joinable(key, options, past.position);
+    const joined = flight !== undefined;
+    flight ??= this.#newLoad(key, resolved, seen.stale, false);
+    // Before the run: a loader that answers at once settles the flight within it.
+    const wait = this.#wait(flight, joined, resolved, options, () =>
+      attempt < 3 ? this.#getOrSet(key, loader, options, attempt + 1) : undefined,
+    );
+    if (!joined) this.#runner.load(flight, loader, this.#how(options, false));
+    return wait;
+  }
+
+  #get(key: string, resolved: LifetimeOptions, options: GetOptions, past: Reach): Promise<unknown> {
+    const core = this.#core;
+    const now = core.clock.now();
+    const entry = this.#memoryEntry(key, resolved, past, now);
+    const usable = entry !== undefined && entry.kind !== "error" ? entry : undefined;
+    const stale = options.stale === true ? usable : undefined;
+    if (usable !== undefined && (now < usable.freshUntil || stale !== undefined)) {
+      if (now < usable.freshUntil) this.#slide(key, usable, now, resolved);
+      this.#countMemory(key, usable, now, options.report);
+      return this.#handOut(usable.value);
+    }
+    core.memoryCounters.misses++;
+    if (core.stores.length === 0 || !resolved.l2) {
+      this.#count(NOTHING, key, options.report);
+      return Promise.resolve(undefined);
+    }
+    const running = core.flights.read(key);
+    const joined = running !== undefined && running.asOf >= past.position && options.stale !== true;
+    const flight = joined ? running : new Flight(key, resolved, core.invalidations.position, now, undefined);
+    const wait = this.#wait(flight, joined, resolved, options, () => undefined);
+    if (!joined) {
+      core.flights.addRead(flight);
+      this.#runner.read(flight, options.stale === true);
+    }
+    return wait;
+  }
+
+  #memoryEntry(key: string, resolved: LifetimeOptions, past: Reach, now: number): Entry | undefined {
+    const core = this.#core;
+    return resolved.l1 && !past.beyondMemory && core.trusts() ? core.lookup(key, now) : undefined;
+  }
+
+  /** What memory has to say about a read with a loader. `refresh` starts a background load. */
+  #fromMemory(
+    key: string,
+    resolved: LifetimeOptions,
+    options: GetOrSetOptions,
+    past: Reach,
+    refresh: (stale: Entry) => void,
+  ): Seen {
+    const core = this.#core;
+    if (options.fresh === true) return { kind: "miss", stale: undefined };
+    const now = core.clock.now();
+    const entry = this.#memoryEntry(key, resolved, past, now);
+    if (entry === undefined) {
+      core.memoryCounters.misses++;
+      return { kind: "miss", stale: undefined };
+    }
+    const fresh = now < entry.freshUntil;
+    if (entry.kind === "error") {
+      if (!fresh) return { kind: "miss", stale: undefined };
+      core.counters.hits++;
+      core.memoryCounters.hits++;
+      return { kind: "error", error: entry.value };
+    }
+    if (fresh) {
+      this.#slide(key, entry, now, resolved);
+      if (now >= entry.eagerAt || this.#expiresEarly(entry, now)) refresh(entry);
+    } else if (now >= entry.retryAt) {
+      if (now >= entry.freshUntil + resolved.swr) {
+        core.memoryCounters.misses++;
+        return { kind: "miss", stale: entry };
+      }
+      refresh(entry);
+    }
+    this.#countMemory(key, entry, now, options.report);
+    return { kind: "hit", value: entry.value };
+  }
+
+  /** XFetch: expires early with a probability that grows towards the expiry and with the cost of a load. */
+  #expiresEarly(entry: Entry, now: number): boolean {
+    if (entry.beta === 0) return false;
+    return now - entry.cost * entry.beta * Math.log(Math.max(this.#core.random(), Number.MIN_VALUE)) >= entry.freshUntil;
+  }
+
+  /** Sliding lifetime: a hit starts it anew, here and (seldom, in the background) in the stores. */
+  #slide(key: string, entry: Entry, now: number, resolved: LifetimeOptions): void {
+    if (entry.sliding === 0) return;
+    const core = this.#core;
+    const slid = entry.freshUntil - entry.sliding; // when the lifetime last began
+    entry.renew(now, entry.sliding);
+    core.memory?.set(key, entry, entry.bytes, entry.staleUntil);
+    if (resolved.l2 && now - slid >= entry.sliding / 4)
+      core.background(Promise.all(core.stores.map((store) => store.touch(key, entry.sliding))));
+  }
+
+  #newLoad(key: string, resolved: LifetimeOptions, stale: Entry | undefined, background: boolean): Flight {
+    const core = this.#core;
+    const flight = new Flight(key, resolved, core.invalidations.position, core.clock.now(), stale);
+    flight.background = background;
+    core.flights.addLoad(flight);
+    return flight;
+  }
+
+  /** The load under way that this caller may share. */
+  #joinable(key: string, options: GetOrSetOptions | undefined, after: Position): Flight | undefined {
+    const flight = this.#core.flights.load(key);
+    if (flight === undefined || flight.aborted || flight.asOf < after) return undefined;
+    // A load that never ends must not keep its key busy for ever; its value is then not stored any more.
+    if (this.#core.clock.now() - flight.startedAt > MAX_EXCLUSIVE) return undefined;
+    // "Load now" is met by a load whose loader has not been called yet.
+    return options?.fresh === true && flight.loading ? undefined : flight;
+  }
+
+  #wait(
+    flight: Flight,
+    joined: boolean,
+    resolved: LifetimeOptions,
+    options: ReadOptions,
+    retry: () => Promise<unknown> | undefined,
+  ): Promise<unknown> {
+    const core = this.#core;
+    if (joined) {
+      flight.join(resolved);
+      core.counters.joined++;
+    }
+    const joinedAt = core.invalidations.position;
+    const deliver = (outcome: Outcome): unknown => {
+      // Its tags were invalidated while it was under way, before this caller came: it must not see the old value.
+      if (outcome.outdatedBy !== 0 && joinedAt >= outcome.outdatedBy) {
+        const again = retry();
+        if (again !== undefined) return again;
+      }
+      this.#count(outcome, flight.key, options.report);
+      return handOut(outcome.value, core.isolate);
+    };
+    return awaitFlight(core, flight, resolved, options.signal, deliver);
+  }
+
+  #how(options: GetOrSetOptions | undefined, eager: boolean): How {
+    return { fresh: options?.fresh === true, eager, schema: options?.schema };
+  }
+
+  #countMemory(key: string, entry: Entry, now: number, report: ((answer: Answer) => void) | undefined): void {
+    const state = now < entry.freshUntil ? "fresh" : "stale";
+    this.#count(
+      { value: undefined, layer: "memory", state, age: now - entry.storedAt, ttl: entry.freshUntil - now, outdatedBy: 0 },
+      key,
+      report,
+    );
+  }
+
+  #count(outcome: Outcome, key: string, report: ((answer: Answer) => void) | undefined): void {
+    const { counters, events, memoryCounters } = this.#core;
+    const { layer, state } = outcome;
+    if (state === "miss") {
+      counters.misses++;
+      if (events.wants("miss")) events.emit("miss", { key });
+    } else {
+      if (state === "stale") counters.staleHits++;
+      else counters.hits++;
+      if (layer === "memory") {
+        if (state === "stale") memoryCounters.staleHits++;
+        else memoryCounters.hits++;
+      }
+      if (events.wants("hit")) events.emit("hit", { key, layer, stale: state === "stale" });
+    }
+    if (report !== undefined) report({ layer, state, age: outcome.age, ttl: outcome.ttl });
+  }
+
+  #handOut(value: unknown): Promise<unknown> {
+    try {
+      return Promise.resolve(handOut(value, this.#core.isolate));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Read-your-writes (P4): waits until the follower has seen `after`, else the read goes past memory. */
+  #reach(options: { readonly after?: string | undefined } | undefined): Reach | Promise<Reach> {
+    const after = options?.after;
+    if (after === undefined || after === "") return NOWHERE;
+    const core = this.#core;
+    const split = typeof after === "string" ? after.lastIndexOf(":") : -1;
+    const position = split > 0 ? Number(after.slice(split + 1)) : Number.NaN;
+    if (!Number.isSafeInteger(position) || position < 0)
+      throw new OptionError("after", after, "a position that a mutation of this cache returned");
+    const known = core.invalidations;
+    const reached = (): boolean => core.ready === undefined && after.slice(0, split) === known.generation && known.position >= position;
+    if (reached()) return { position, beyondMemory: false };
+    return this.#waitFor(reached).then((seen) => (seen ? { position, beyondMemory: false } : BEYOND));
+  }
+
+  async #waitFor(reached: () => boolean): Promise<boolean> {
+    const core = this.#core;
+    const until = core.clock.now() + AFTER_WAIT;
+    for (let pause = 2; ; pause = Math.min(pause * 2, 32)) {
+      await core.ready;
+      try {
+        await core.log.catchUp();
+      } catch {
+        return false; // the log does not answer: its health says so
+      }
+      if (reached()) return true;
+      if (core.clock.now() >= until) return false;
+      await core.sleep(pause);
+    }
+  }
+}
+
+/** From which position on a read must see changes, and whether memory may answer it. */
+interface Reach {
+  readonly position: Position;
+  readonly beyondMemory: boolean;
+}
+const NOWHERE: Reach = { position: 0, beyondMemory: false };
+/** Past memory, and past everything under way: the stores alone are sure to have seen it. */
+const BEYOND: Reach = { position: Number.POSITIVE_INFINITY, beyondMemory: true };
+
+type Seen =
+  | { readonly kind: "hit"; readonly value: unknown }
+  | { readonly kind: "error"; readonly error: unknown }
+  | { readonly kind: "miss"; readonly stale: Entry | undefined };
+
+const NOTHING: Outcome = { value: undefined, layer: "none", state: "miss", age: 0, ttl: 0, outdatedBy: 0 };
+
+/** Whether nothing in the options changes what a fresh memory entry answers. */
+function isPlain(options: GetOrSetOptions): boolean {
+  return (
+    options.fresh === undefined &&
+    options.l1 === undefined &&
+    options.policy === undefined &&
+    options.after === undefined &&
+    options.report === undefined &&
+    options.signal === undefined
+  );
+}
+
+function pickGet({ policy, l1, l2, after, report, signal }: GetOrSetOptions): GetOptions {
+  return { policy, l1, l2, after, report, signal };
+}

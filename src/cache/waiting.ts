@@ -1,0 +1,92 @@
+import type { Timer } from "../base/clock.ts";
+import { TimeoutError } from "../base/errors.ts";
+import type { Core } from "./core.ts";
+import type { Flight, Outcome } from "./flight.ts";
+import type { LifetimeOptions } from "./resolve.ts";
+
+/** The outcome of serving a flight's stale copy. Undefined when it has none that may serve. */
+export function staleOutcome(flight: Flight, now: number): Outcome | undefined {
+  const { stale } = flight;
+  if (stale === undefined || now >= stale.staleUntil) return undefined;
+  return {
+    value: stale.value,
+    layer: flight.staleLayer,
+    state: now < stale.freshUntil ? "fresh" : "stale",
+    age: now - stale.storedAt,
+    ttl: stale.freshUntil - now,
+    outdatedBy: 0,
+  };
+}
+
+/**
+ * One caller's wait for a flight: until it lands, the soft timeout (then the stale copy, and the load goes
+ * on), the hard timeout (then the stale copy or `TimeoutError`), or the caller's own abort. Only when the
+ * last caller has gone is the load itself aborted.
+ */
+export function awaitFlight(
+  core: Core,
+  flight: Flight,
+  options: LifetimeOptions,
+  signal: AbortSignal | undefined,
+  deliver: (outcome: Outcome) => unknown,
+): Promise<unknown> {
+  flight.waiters++;
+  const { timeout, hardTimeout } = options;
+  if (signal === undefined && timeout === Number.POSITIVE_INFINITY && hardTimeout === Number.POSITIVE_INFINITY)
+    return flight.promise.then(deliver);
+
+  return new Promise<unknown>((resolve, reject) => {
+    const timers: Timer[] = [];
+    let waiting = true;
+    const end = (): boolean => {
+      if (!waiting) return false;
+      waiting = false;
+      for (const timer of timers) timer.cancel();
+      signal?.removeEventListener("abort", onAbort);
+      return true;
+    };
+    const serve = (outcome: Outcome): void => {
+      try {
+        resolve(deliver(outcome));
+      } catch (error) {
+        reject(error);
+      }
+    };
+    const leave = (why: unknown): void => {
+      flight.waiters--;
+      if (flight.waiters > 0 || flight.background || flight.settled) return;
+      flight.abort(why);
+      core.flights.detach(flight, true);
+    };
+    const onAbort = (): void => {
+      if (!end()) return;
+      reject(signal?.reason);
+      leave(signal?.reason);
+    };
+    const onSoft = (): void => {
+      const outcome = staleOutcome(flight, core.clock.now());
+      if (outcome === undefined || !end()) return;
+      flight.background = true;
+      serve(outcome);
+    };
+    const onHard = (): void => {
+      if (!end()) return;
+      const outcome = staleOutcome(flight, core.clock.now());
+      const error = new TimeoutError(`The load of key ${JSON.stringify(flight.key)}`, hardTimeout);
+      if (outcome === undefined) reject(error);
+      else serve(outcome);
+      leave(error);
+    };
+    if (timeout !== Number.POSITIVE_INFINITY) timers.push(core.clock.setTimer(timeout, onSoft));
+    if (hardTimeout !== Number.POSITIVE_INFINITY) timers.push(core.clock.setTimer(hardTimeout, onHard));
+    signal?.addEventListener("abort", onAbort, { once: true });
+    flight.promise.then(
+      (outcome) => {
+        if (end()) serve(outcome);
+      },
+      (error: unknown) => {
+        if (end()) reject(error);
+      },
+    );
+  });
+}

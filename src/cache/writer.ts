@@ -1,0 +1,283 @@
+import { CodecError, OptionError, reason } from "../base/errors.ts";
+import { validate } from "../base/standard-schema.ts";
+import { globMatcher, parsePattern } from "../base/key.ts";
+import { newGeneration } from "../coherence/local-log.ts";
+import type { LogRecord, Position } from "../coherence/log.ts";
+import type { StoredEntry } from "../stores/store.ts";
+import type { Core } from "./core.ts";
+import type { Entry } from "./entry.ts";
+import { UNAVAILABLE } from "./guarded-store.ts";
+import type { InvalidateOptions, InvalidationReport, SetOptions } from "./options.ts";
+import { jittered, Promoter, sizeOfEntry } from "./promoter.ts";
+import { checkTag, type LifetimeOptions } from "./resolve.ts";
+import { Turns } from "./turns.ts";
+
+/** What a sweep or a count looks at. */
+interface Scope {
+  /** Keys to look at in the stores start with it. */
+  readonly prefix: string;
+  readonly concerns: (key: string, tags: readonly string[]) => boolean;
+}
+
+/** The write path: far layers first, then the log, then this process's own memory. */
+export class Writer {
+  readonly #core: Core;
+  readonly #promoter: Promoter;
+  readonly #turns = new Turns();
+  readonly #sweeps = new AbortController();
+
+  constructor(core: Core) {
+    this.#core = core;
+    this.#promoter = new Promoter(core);
+  }
+
+  /** Stores values in all layers. `undefined` (without `negativeTtl`) and a ttl of 0 take the key out instead. */
+  async setMany(entries: readonly (readonly [string, unknown])[], options: SetOptions | undefined): Promise<{ position: string }> {
+    const core = this.#core;
+    core.assertOpen();
+    const resolved = core.resolve(options);
+    const valid: [string, unknown][] = [];
+    for (const [key, value] of entries) {
+      const schema = options?.schema;
+      valid.push([key, schema === undefined || value === undefined ? value : await validate(schema, value, key)]);
+    }
+    // Refused before anything is touched: a value that a store cannot carry must not end up in half the layers.
+    const encoded = new Map<string, Uint8Array>();
+    const stores = resolved.l2 ? core.stores : [];
+    if (stores.length > 0) for (const [key, value] of valid) encoded.set(key, encodeFor(core, key, value));
+    const keys = [...new Set(valid.map(([key]) => key))];
+    if (keys.length === 0) return { position: core.show(core.invalidations.position) };
+    return this.#turns.take(keys, () => this.#setInTurn(keys, new Map(valid), encoded, resolved));
+  }
+
+  async #setInTurn(
+    keys: readonly string[],
+    values: ReadonlyMap<string, unknown>,
+    encoded: ReadonlyMap<string, Uint8Array>,
+    resolved: LifetimeOptions,
+  ): Promise<{ position: string }> {
+    const core = this.#core;
+    if (core.ready !== undefined) await core.ready;
+    const asOf = core.invalidations.position;
+    const made = new Map<string, Entry>();
+    for (const [key, value] of values) {
+      const entry = this.#make(key, value, asOf, resolved);
+      if (entry !== undefined) made.set(key, entry);
+    }
+    const writes: [string, StoredEntry][] = [];
+    if (resolved.l2) {
+      for (const [key, bytes] of encoded) {
+        const entry = made.get(key);
+        if (entry !== undefined) writes.push([key, this.#promoter.toStored(entry, bytes)]);
+      }
+    }
+    // Also when a layer is left out by the options: what it still holds is older than this write.
+    const gone = keys.filter((key) => !made.has(key) || !resolved.l2);
+    core.writing(keys);
+    try {
+      for (const store of core.stores.toReversed()) {
+        if (writes.length > 0) await store.write(writes);
+        if (gone.length > 0) await store.remove(gone);
+      }
+      const position = await core.append([{ kind: "keys", keys }]);
+      for (const [key, entry] of made) {
+        // A later record about this key came in already: what is being written is not the newest (P1).
+        if (!resolved.l1 || core.lastRecord(key) > position) continue;
+        core.keep(key, this.#make(key, values.get(key), position, resolved) ?? entry);
+      }
+      core.counters.sets += made.size;
+      if (core.events.wants("set")) for (const key of made.keys()) core.events.emit("set", { key });
+      return { position: core.show(position) };
+    } finally {
+      core.written(keys);
+    }
+  }
+
+  #make(key: string, value: unknown, asOf: Position, options: LifetimeOptions): Entry | undefined {
+    const core = this.#core;
+    const missing = value === undefined;
+    const ttl = jittered(missing ? options.negativeTtl : options.ttl, options, core.random);
+    if (ttl === 0) return undefined;
+    const sliding = options.sliding && Number.isFinite(ttl) ? ttl : 0;
+    const bytes = sizeOfEntry(key, value, options.tags);
+    const { tags, grace } = options;
+    return core.entry({ value, kind: missing ? "negative" : "value", tags, asOf, ttl, grace, cost: 0, sliding, bytes, age: 0 }, options);
+  }
+
+  /** Removes keys from all layers, or makes them stale. */
+  async remove(keys: readonly string[], options: InvalidateOptions = {}): Promise<InvalidationReport> {
+    const core = this.#core;
+    core.assertOpen();
+    options.signal?.throwIfAborted();
+    const unique = [...new Set(keys)];
+    const soft = options.soft === true;
+    if (options.dryRun === true) return this.#countKeys(unique);
+    if (unique.length === 0) return { position: core.show(core.invalidations.position), layers: {}, pending: [] };
+    return this.#turns.take(unique, async () => {
+      if (core.ready !== undefined) await core.ready;
+      const layers: Record<string, number | undefined> = {};
+      const pending: string[] = [];
+      for (const store of core.stores.toReversed()) {
+        const removed = await store.remove(unique, soft);
+        if (removed === UNAVAILABLE) pending.push(store.name);
+        layers[store.name] = removed === UNAVAILABLE ? undefined : removed;
+      }
+      const now = core.clock.now();
+      if (core.memory !== undefined) layers.memory = unique.filter((key) => core.glance(key, now) !== undefined).length;
+      const position = await core.append([soft ? { kind: "keys", keys: unique, soft } : { kind: "keys", keys: unique }]);
+      core.counters.invalidations++;
+      return { position: core.show(position), layers, pending };
+    });
+  }
+
+  /** Makes every entry with any of these tags unusable, or stale. */
+  async invalidateTags(tags: readonly string[], options: InvalidateOptions = {}): Promise<InvalidationReport> {
+    if (!Array.isArray(tags)) throw new OptionError("tags", tags, "an array of strings");
+    for (const tag of tags) checkTag(tag, "tags");
+    const wanted = new Set(tags);
+    const scope: Scope = { prefix: "", concerns: (_key, has) => has.some((tag) => wanted.has(tag)) };
+    if (wanted.size === 0) return this.#count({ prefix: "", concerns: () => false });
+    const soft = options.soft === true;
+    return this.#byRecord({ kind: "tags", tags: [...wanted], ...(soft ? { soft } : {}) }, scope, options);
+  }
+
+  /** @param pattern a full key pattern, with the prefix of the namespace already in it. */
+  async invalidatePattern(pattern: string, options: InvalidateOptions = {}): Promise<InvalidationReport> {
+    const parsed = parsePattern(pattern);
+    if (parsed.kind === "key") return this.remove([parsed.key], options);
+    const flags = options.soft === true ? { soft: true } : {};
+    if (parsed.kind === "prefix") return this.invalidatePrefix(parsed.prefix, options);
+    const matches = globMatcher(parsed.glob);
+    const prefix = literalHead(parsed.glob);
+    return this.#byRecord({ kind: "glob", glob: parsed.glob, ...flags }, { prefix, concerns: matches }, options);
+  }
+
+  async invalidatePrefix(prefix: string, options: InvalidateOptions = {}): Promise<InvalidationReport> {
+    const soft = options.soft === true;
+    const concerns = (key: string): boolean => key.startsWith(prefix);
+    return this.#byRecord({ kind: "prefix", prefix, ...(soft ? { soft } : {}) }, { prefix, concerns }, options);
+  }
+
+  /** Everything: a new generation, in which no entry of the old one is valid. Stores are emptied in the background. */
+  async clear(options: InvalidateOptions = {}): Promise<InvalidationReport> {
+    if (options.soft === true) return this.invalidatePrefix("", options);
+    return this.#byRecord({ kind: "clear", generation: newGeneration() }, { prefix: "", concerns: () => true }, options);
+  }
+
+  /** Starts lifetimes anew in all layers. */
+  async touch(key: string, ttl: number | undefined): Promise<boolean> {
+    const core = this.#core;
+    core.assertOpen();
+    const now = core.clock.now();
+    const entry = core.trusts() ? core.lookup(key, now) : undefined;
+    const lifetime = ttl ?? entry?.ttl ?? core.defaults.ttl;
+    if (entry !== undefined) {
+      entry.renew(now, lifetime);
+      core.memory?.set(key, entry, entry.bytes, entry.staleUntil);
+    }
+    const touched = await Promise.all(core.stores.map((store) => store.touch(key, lifetime)));
+    return entry !== undefined || touched.includes(true);
+  }
+
+  /** Ends sweeps that are under way. */
+  stop(): void {
+    this.#sweeps.abort();
+  }
+
+  async #byRecord(record: LogRecord, scope: Scope, options: InvalidateOptions): Promise<InvalidationReport> {
+    const core = this.#core;
+    core.assertOpen();
+    options.signal?.throwIfAborted();
+    if (options.dryRun === true) return this.#count(scope, options.signal);
+    if (core.ready !== undefined) await core.ready;
+    const position = await core.append([record]);
+    core.counters.invalidations++;
+    if (record.kind === "clear") {
+      const { generation } = record;
+      core.background(Promise.all(core.stores.map((store) => store.clear(generation))));
+    } else if ((record.kind === "prefix" || record.kind === "glob") && record.soft !== true && core.stores.length > 0) {
+      core.background(this.#sweep(record, position, scope));
+    }
+    const layers: Record<string, number | undefined> = {};
+    if (core.memory !== undefined) layers.memory = undefined;
+    for (const store of core.stores) layers[store.name] = undefined;
+    return { position: core.show(position), layers, pending: [] };
+  }
+
+  /** Reclaims what a pattern made unusable; reads refuse it already. Then the log may forget the pattern. */
+  async #sweep(record: Extract<LogRecord, { kind: "prefix" | "glob" }>, position: Position, scope: Scope): Promise<void> {
+    const core = this.#core;
+    const { signal } = this.#sweeps;
+    for (const store of core.stores) {
+      for await (const batch of store.keys(scope.prefix, signal)) {
+        if (signal.aborted) return;
+        const concerned = batch.filter((key) => scope.concerns(key, []));
+        if (concerned.length > 0 && (await store.sweep(concerned, position)) === UNAVAILABLE) return;
+      }
+      if (store.state !== "up") return; // perhaps not all was seen: the log keeps the pattern
+    }
+    if (signal.aborted) return;
+    // A process that lags may still store an older entry for as long as it trusts itself; twice that is safe.
+    core.clock.setTimer(2 * core.maxLag, () => {
+      if (!core.closed) core.background(Promise.resolve(core.log.swept({ record, position })));
+    });
+  }
+
+  async #countKeys(keys: readonly string[]): Promise<InvalidationReport> {
+    const wanted = new Set(keys);
+    const core = this.#core;
+    const now = core.clock.now();
+    const layers: Record<string, number | undefined> = {};
+    if (core.memory !== undefined) layers.memory = keys.filter((key) => core.glance(key, now) !== undefined).length;
+    for (const store of core.stores) {
+      const reads = await store.read([...wanted], {});
+      layers[store.name] = reads === UNAVAILABLE ? undefined : reads.filter((read) => read.found !== undefined).length;
+    }
+    return { position: "", layers, pending: [] };
+  }
+
+  /** Counts what an invalidation would reach, by walking all layers in steps. */
+  async #count(scope: Scope, signal?: AbortSignal): Promise<InvalidationReport> {
+    const core = this.#core;
+    core.assertOpen();
+    const now = core.clock.now();
+    const layers: Record<string, number | undefined> = {};
+    if (core.memory !== undefined) {
+      let count = 0;
+      for (const [key, entry] of core.memory.entries()) if (scope.concerns(key, entry.tags) && core.glance(key, now) !== undefined) count++;
+      layers.memory = count;
+    }
+    for (const store of core.stores) {
+      let count = 0;
+      for await (const batch of store.keys(scope.prefix, signal)) {
+        signal?.throwIfAborted();
+        const reads = await store.read(batch, {});
+        if (reads === UNAVAILABLE) continue;
+        for (const [i, { found }] of reads.entries()) {
+          const key = batch[i];
+          if (key === undefined || found === undefined || !scope.concerns(key, found.entry.tags)) continue;
+          const { generation, tags, asOf } = found.entry;
+          const known = core.invalidations;
+          if (generation === known.generation && known.verdict(key, tags, asOf) !== "invalid") count++;
+        }
+      }
+      layers[store.name] = count;
+    }
+    return { position: "", layers, pending: [] };
+  }
+}
+
+/** What a glob's keys start with: up to its first metacharacter. */
+function literalHead(glob: string): string {
+  return /^[^*?[\]\\]*/.exec(glob)?.[0] ?? "";
+}
+
+function encodeFor(core: Core, key: string, value: unknown): Uint8Array {
+  try {
+    return core.encode(value);
+  } catch (error) {
+    if (error instanceof CodecError)
+      throw new CodecError(error.path, `Key ${JSON.stringify(key)} cannot be stored: ${error.message}`, { cause: error });
+    throw new CodecError("", `Key ${JSON.stringify(key)} cannot be stored: ${reason(error)}`, { cause: error });
+  }
+}
