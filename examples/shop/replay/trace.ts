@@ -44,6 +44,11 @@ export async function readTrace(file: string): Promise<Uint32Array> {
   return keys;
 }
 
+/** Key n of a trace is product n + 1; traces with more keys than there are products share them. */
+export function productIds(keys: Uint32Array, products: number): Uint32Array {
+  return keys.map((key) => 1 + (key % products));
+}
+
 async function decompressed(file: string): Promise<Buffer> {
   try {
     if (file.endsWith(".xz")) return await unxz(file);

@@ -1,0 +1,103 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { createConnection, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connectPostgres, type Database, openPglite } from "./database.ts";
+import { seed } from "./seed.ts";
+import { SettingError, type Settings } from "./settings.ts";
+
+/** The shop's data: the filled database, and where disk layers may keep theirs. */
+export interface ShopData {
+  readonly database: Database;
+  /** Whether the database was filled just now. */
+  readonly seeded: boolean;
+  /** The folder of the disk layer called `name`, belonging to this database. */
+  cacheFolder(name: string): string;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the shop's data folder, and fills the database when that was not finished before. Cached values of a
+ * database that is filled anew are removed with it.
+ * @throws {SettingError} when another process has the folder open, or the database cannot be opened.
+ */
+export async function openData(settings: Settings): Promise<ShopData> {
+  await mkdir(settings.data, { recursive: true });
+  const unlock = await lock(settings.data);
+  try {
+    const database = await openDatabase(settings);
+    const ready = join(settings.data, "database.ready");
+    const suffix = settings.databaseUrl === undefined ? "" : `-${digest(settings.databaseUrl).slice(0, 8)}`;
+    const cacheFolder = (name: string) => join(settings.data, `${name}${suffix}`);
+    const seeded = await seed(database, settings.products);
+    if (seeded) await rm(cacheFolder("cache"), { recursive: true, force: true });
+    if (settings.databaseUrl === undefined)
+      await writeFile(ready, "The database beside this file is complete.\n");
+    return {
+      database,
+      seeded,
+      cacheFolder,
+      async close() {
+        await database.close();
+        await unlock();
+      },
+    };
+  } catch (error) {
+    await unlock();
+    throw error;
+  }
+}
+
+async function openDatabase(settings: Settings): Promise<Database> {
+  const folder = join(settings.data, "database");
+  try {
+    if (settings.databaseUrl !== undefined) return await connectPostgres(settings.databaseUrl);
+    // Killed while PostgreSQL made its files, they may be half there: only a folder marked complete is opened.
+    if (!existsSync(`${folder}.ready`)) await rm(folder, { recursive: true, force: true });
+    return await openPglite(folder);
+  } catch (error) {
+    throw new SettingError(
+      `The database ${settings.databaseUrl === undefined ? `in ${folder}` : "of DATABASE_URL"} cannot be opened: ` +
+        `${error instanceof Error ? error.message : error}. ` +
+        (settings.databaseUrl === undefined
+          ? "Delete that folder to have it made anew."
+          : "Is the server up?"),
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * Two processes on one PGlite folder would destroy it, and PGlite does not stop them. Listening on a local
+ * socket named after the folder does: the system ends it with the process, however that dies.
+ */
+async function lock(folder: string): Promise<() => Promise<void>> {
+  const name = `caching-universal-shop-${digest(folder).slice(0, 16)}`;
+  const address = process.platform === "win32" ? `\\\\.\\pipe\\${name}` : join(tmpdir(), `${name}.sock`);
+  if (await answers(address))
+    throw new SettingError(
+      `Another process works on ${folder}: stop it first, or set SHOP_DATA to another folder.`,
+    );
+  if (process.platform !== "win32") await rm(address, { force: true });
+  const server = createServer((socket) => socket.destroy());
+  await new Promise<void>((done, fail) => server.once("error", fail).listen(address, done));
+  server.unref();
+  return () => new Promise((done) => server.close(() => done()));
+}
+
+function answers(address: string): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = createConnection(address);
+    socket.once("connect", () => {
+      socket.destroy();
+      done(true);
+    });
+    socket.once("error", () => done(false));
+  });
+}
+
+function digest(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
