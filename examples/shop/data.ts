@@ -23,7 +23,7 @@ export interface ShopData {
  * database that is filled anew are removed with it.
  * @throws {SettingError} when another process has the folder open, or the database cannot be opened.
  */
-export async function openData(settings: Settings): Promise<ShopData> {
+export async function openData(settings: Settings, say: (line: string) => void): Promise<ShopData> {
   await mkdir(settings.data, { recursive: true });
   const unlock = await lock(settings.data);
   try {
@@ -31,7 +31,9 @@ export async function openData(settings: Settings): Promise<ShopData> {
     const ready = join(settings.data, "database.ready");
     const suffix = settings.databaseUrl === undefined ? "" : `-${digest(settings.databaseUrl).slice(0, 8)}`;
     const cacheFolder = (name: string) => join(settings.data, `${name}${suffix}`);
-    const seeded = await seed(database, settings.products);
+    const seeded = await seed(database, settings.products, () =>
+      say(`Generating ${settings.products} products, their users and orders (once; takes some seconds) ...`),
+    );
     if (seeded) await rm(cacheFolder("cache"), { recursive: true, force: true });
     if (settings.databaseUrl === undefined)
       await writeFile(ready, "The database beside this file is complete.\n");

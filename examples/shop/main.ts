@@ -22,8 +22,8 @@ async function main(): Promise<void> {
 
 async function serve(settings: Settings): Promise<void> {
   const began = performance.now();
-  console.log(`Opening the shop's data in ${settings.data} (the first time, it is made there) ...`);
-  const data = await openData(settings);
+  console.log(`Opening the shop's data in ${settings.data} ...`);
+  const data = await openData(settings, console.log);
   const shop = openShop({ database: data.database, cacheFolder: data.cacheFolder("cache") });
   const local = settings.host === "localhost" || settings.host === "::1" || isLoopback(settings.host);
   const app = shopApp(shop, { token: settings.adminToken, local });

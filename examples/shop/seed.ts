@@ -89,12 +89,18 @@ export function sizes(products: number): { products: number; users: number; orde
 /**
  * Fills the database unless it is filled already. Tables, rows and the marker that says so are made in one
  * transaction: a process killed in between leaves nothing, and the next start begins again.
+ * @param begins called before it is filled, which takes a while.
  * @returns whether it had to.
  */
-export async function seed(database: Database, products: number): Promise<boolean> {
+export async function seed(
+  database: Database,
+  products: number,
+  begins: () => void = () => {},
+): Promise<boolean> {
   await database.query("create table if not exists shop_seed (version int not null, products int not null)");
   const { rows } = await database.query<{ version: number; products: number }>("select * from shop_seed");
   if (rows.length === 1 && rows[0]?.version === VERSION && rows[0].products === products) return false;
+  begins();
   await database.transaction((query) => fill(query, products));
   await database.query("analyze");
   return true;

@@ -82,7 +82,7 @@ export function openShop({
     layers: [l1, disk({ path: cacheFolder, maxBytes: "2gb" })],
     policies: {
       // Changed through this service only, and written through: may live long.
-      catalog: { ttl: "1h", jitter: 0.1, grace: "1d" },
+      catalog: { ttl: "1h", jitter: 0.1, grace: "1d", negativeTtl: "10s" },
       // A little old is fine, slow is not: serve stale at once and refresh behind it.
       search: { ttl: "1m", grace: "1h", swr: true },
       // Costs a scan of all orders: refreshed in the last fifth of its life, so that nobody waits for it.

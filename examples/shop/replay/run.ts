@@ -22,7 +22,7 @@ export async function runReplay(settings: Settings, replay: ReplaySettings): Pro
   const keys = new Set(ids).size;
   const { memory: bound } = replay;
   const entries = "entries" in bound ? bound.entries : Math.max(1, Math.floor(keys * bound.share));
-  const data = await openData(settings);
+  const data = await openData(settings, console.log);
   const folder = data.cacheFolder("replay");
   await rm(folder, { recursive: true, force: true });
   const shop = openShop({

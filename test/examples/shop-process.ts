@@ -1,0 +1,106 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+
+const MAIN = join(import.meta.dirname, "../../examples/shop/main.ts");
+
+/** An answer of the service. */
+export interface Answered {
+  readonly status: number;
+  readonly headers: Headers;
+  /** `Cache-Status`, or nothing. */
+  readonly cache: string;
+  readonly text: string;
+  /** The parsed JSON, where it is JSON. */
+  readonly body: unknown;
+}
+
+/** The shop in a process of its own. */
+export interface Service {
+  readonly address: string;
+  output(): string;
+  ask(method: string, path: string, body?: unknown): Promise<Answered>;
+  /** Statements its database ran so far. */
+  statements(): Promise<number>;
+  /** Ends it, and resolves with its exit code (null: by the signal). */
+  end(signal: NodeJS.Signals): Promise<number | null>;
+}
+
+function launch(data: string, args: readonly string[]) {
+  const env = { PATH: process.env.PATH, SHOP_DATA: data, SHOP_PRODUCTS: "500", PORT: "0" };
+  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const ended = new Promise<number | null>((done) => child.once("close", done));
+  let output = "";
+  const watchers = new Set<() => void>();
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+      for (const watch of watchers) watch();
+    });
+  /** Waits for what the process prints; it fails when the process ends before. */
+  const printed = (pattern: RegExp | string) =>
+    new Promise<RegExpMatchArray>((done, fail) => {
+      const watch = () => {
+        const match = output.match(pattern);
+        if (match === null) return;
+        watchers.delete(watch);
+        done(match);
+      };
+      watchers.add(watch);
+      watch();
+      void ended.then((code) =>
+        fail(new Error(`The shop ended with ${code} before "${pattern}":\n${output}`)),
+      );
+    });
+  return { child, ended, printed, output: () => output };
+}
+
+async function kill(child: ChildProcess, ended: Promise<number | null>, signal: NodeJS.Signals) {
+  if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+  return ended;
+}
+
+/** Starts the service on a free port and waits for its address, or for another text and then kills it. */
+export async function start(data: string): Promise<Service>;
+export async function start(data: string, early: { until: string; kill: true }): Promise<undefined>;
+export async function start(data: string, early?: { until: string }): Promise<Service | undefined> {
+  const { child, ended, printed, output } = launch(data, []);
+  if (early !== undefined) {
+    await printed(early.until);
+    await kill(child, ended, "SIGKILL");
+    return undefined;
+  }
+  const address = (await printed(/Listening on (\S+)\n/))[1] ?? "";
+  const ask = async (method: string, path: string, body?: unknown): Promise<Answered> => {
+    const sent =
+      body === undefined
+        ? {}
+        : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+    const response = await fetch(address + path, { method, ...sent });
+    const text = await response.text();
+    const json = /^application\/json/.test(response.headers.get("content-type") ?? "") && text !== "";
+    return {
+      status: response.status,
+      headers: response.headers,
+      cache: response.headers.get("cache-status") ?? "",
+      text,
+      body: json ? JSON.parse(text) : undefined,
+    };
+  };
+  return {
+    address,
+    output,
+    ask,
+    statements: async () =>
+      ((await ask("GET", "/cache/stats")).body as { database: { statements: number } }).database.statements,
+    end: (signal) => kill(child, ended, signal),
+  };
+}
+
+/** Runs the shop with arguments to its end. */
+export async function run(
+  data: string,
+  args: readonly string[],
+): Promise<{ code: number | null; output: string }> {
+  const { ended, output } = launch(data, args);
+  return { code: await ended, output: output() };
+}
