@@ -175,7 +175,7 @@ export interface Cache<M = unknown> extends AsyncDisposable {
   invalidatePattern(pattern: string, options?: InvalidateOptions): Promise<InvalidationReport>;
 
   /** A function whose results are cached by its arguments. */
-  wrap<A extends readonly unknown[], R>(fn: (...args: A) => R | Promise<R>, options?: WrapOptions<A, R>): Wrapped<A, R>;
+  wrap<A extends unknown[], R>(fn: (...args: A) => R | Promise<R>, options?: WrapOptions<A, R>): Wrapped<A, R>;
   /** Keys bound to where their values come from. */
   collection<V, K extends string | number | bigint = string>(name: string, options: CollectionOptions<V, K>): Collection<V, K>;
   /** A view of this cache in which every key is kept apart from all others. */
@@ -198,7 +198,7 @@ export interface Cache<M = unknown> extends AsyncDisposable {
 }
 
 /** Options of `wrap` and `@cached`. */
-export interface WrapOptions<A extends readonly unknown[], R> extends Omit<GetOrSetOptions<Awaited<R>>, "tags" | "signal" | "onlyCached"> {
+export interface WrapOptions<A extends unknown[], R> extends Omit<GetOrSetOptions<Awaited<R>>, "tags" | "signal" | "onlyCached"> {
   /** The key of a call [the function's name and its arguments, canonically encoded]. */
   readonly key?: ((...args: A) => Key) | undefined;
   /** Names the function in generated keys [its `name`]; needed for anonymous functions. */
@@ -207,7 +207,7 @@ export interface WrapOptions<A extends readonly unknown[], R> extends Omit<GetOr
 }
 
 /** A wrapped function. */
-export interface Wrapped<A extends readonly unknown[], R> {
+export interface Wrapped<A extends unknown[], R> {
   (...args: A): Promise<Awaited<R>>;
   /** The key of a call with these arguments. */
   keyOf(...args: A): Key;

@@ -149,7 +149,7 @@ class CacheView implements Omit<Cache<unknown>, "get" | "getOrSet" | "getMany" |
     return this.#writer.invalidatePattern(escapeGlob(this.#prefix) + escapeReserved(pattern), options);
   }
 
-  wrap<A extends readonly unknown[], R>(fn: (...args: A) => R | Promise<R>, options?: WrapOptions<A, R>): Wrapped<A, R> {
+  wrap<A extends unknown[], R>(fn: (...args: A) => R | Promise<R>, options?: WrapOptions<A, R>): Wrapped<A, R> {
     // The view takes any key; `Cache<unknown>` is the same thing with its overloads.
     return wrapFunction(this as unknown as Cache, fn, options);
   }

@@ -7,7 +7,7 @@ import type { GetOrSetOptions, Key } from "./options.ts";
  * A function whose results are cached by its arguments.
  * @throws {OptionError} when neither the function nor the options name it and there is no `key`.
  */
-export function wrapFunction<A extends readonly unknown[], R>(
+export function wrapFunction<A extends unknown[], R>(
   cache: Cache,
   fn: (...args: A) => R | Promise<R>,
   options: WrapOptions<A, R> = {},
@@ -18,10 +18,15 @@ export function wrapFunction<A extends readonly unknown[], R>(
     throw new OptionError("name", name, "a name for the generated keys, since the function has none (or a `key` function)");
   if (key !== undefined && typeof key !== "function") throw new OptionError("key", key, "a function of the arguments that returns a key");
   const keyOf = (...args: A): Key => (key === undefined ? [name, canonicalArguments(args)] : key(...args));
-  const call = async function (this: unknown, ...args: A): Promise<Awaited<R>> {
+  const call = function (this: unknown, ...args: A): Promise<Awaited<R>> {
     const given: GetOrSetOptions<Awaited<R>> =
       tags === undefined ? rest : { ...rest, tags: typeof tags === "function" ? tags(...args) : tags };
-    return cache.getOrSet(keyOf(...args), async () => (await fn.apply(this, [...args] as unknown as Parameters<typeof fn>)) as Awaited<R>, given);
+    const loader = async (): Promise<Awaited<R>> => await Reflect.apply(fn, this, args);
+    try {
+      return cache.getOrSet(keyOf(...args), loader, given);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   };
   return Object.assign(call, {
     keyOf,
@@ -38,7 +43,7 @@ export function wrapFunction<A extends readonly unknown[], R>(
  *   async quote(sku: string, qty: number) { ... }
  * }
  */
-export function cached<This, A extends readonly unknown[], R>(
+export function cached<This, A extends unknown[], R>(
   cache: Cache,
   options: WrapOptions<A, R> = {},
 ): (method: (this: This, ...args: A) => Promise<R>, context: ClassMethodDecoratorContext<This>) => (this: This, ...args: A) => Promise<R> {

@@ -35,7 +35,9 @@ export function lruEngine<E extends object>(options: LruEngineOptions<E>): Memor
     },
   });
   let timer: Timer | undefined;
-  let cursor: Iterator<[string, Slot<E>]> | undefined;
+  // A walk from the least recently used on, resumed step by step. When the entry it stands at moves or
+  // goes in between, lru-cache ends the walk and the next step starts again.
+  let cursor: ReturnType<typeof cache.rkeys> | undefined;
 
   const drop = (key: string, slot: Slot<E>): void => {
     cache.delete(key);
@@ -44,15 +46,16 @@ export function lruEngine<E extends object>(options: LruEngineOptions<E>): Memor
   const sweep = (): void => {
     timer = undefined;
     const now = clock.now();
-    cursor ??= cache.rentries();
+    const walk = cursor ?? cache.rkeys();
+    cursor = walk;
     for (let i = 0; i < SWEEP_STEP; i++) {
-      const next = cursor.next();
+      const next = walk.next();
       if (next.done === true) {
         cursor = undefined;
         break;
       }
-      const [key, slot] = next.value;
-      if (slot.deadline <= now) drop(key, slot);
+      const slot = cache.peek(next.value);
+      if (slot !== undefined && slot.deadline <= now) drop(next.value, slot);
     }
     arm();
   };
@@ -82,7 +85,10 @@ export function lruEngine<E extends object>(options: LruEngineOptions<E>): Memor
       cache.clear();
     },
     *entries() {
-      for (const [key, slot] of cache.entries()) yield [key, slot.entry];
+      for (const key of cache.keys()) {
+        const slot = cache.peek(key);
+        if (slot !== undefined) yield [key, slot.entry];
+      }
     },
     close() {
       timer?.cancel();
