@@ -2,15 +2,14 @@ import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Clock } from "../base/clock.ts";
 import type { Codec } from "../base/codec.ts";
 import type { Duration } from "../base/duration.ts";
+import type { Key, KeyPart } from "../base/key.ts";
 import type { Size } from "../base/size.ts";
 import type { LogFactory } from "../coherence/log.ts";
 import type { MemoryLayer } from "../memory/memory.ts";
 import type { StoreLayer } from "../stores/store.ts";
 
-/** A key: a string, or a tuple of scalars (`["user", id]`) in which no content can forge another key. */
-export type Key = string | readonly [KeyPart, ...KeyPart[]];
-/** One part of a tuple key. */
-export type KeyPart = string | number | bigint | boolean | null;
+
+export type { Key, KeyPart };
 
 /** When an entry is refreshed before it expires. */
 export type Eager =
