@@ -24,7 +24,7 @@ const START_TIMEOUT = 30_000;
  * tests, so they give their tables names of their own and drop them).
  */
 export async function startPostgres(): Promise<TestServer> {
-  const outside = process.env["TEST_DATABASE_URL"];
+  const outside = process.env.TEST_DATABASE_URL;
   if (outside !== undefined && outside !== "") return { url: outside, stop: async () => {} };
   const bin = postgresBinaries();
   const user = serverUser();
@@ -73,7 +73,7 @@ function postgresBinaries(): string {
   const debian = "/usr/lib/postgresql";
   const versions = existsSync(debian) ? readdirSync(debian) : [];
   const folders = [
-    ...(process.env["PATH"] ?? "").split(delimiter),
+    ...(process.env.PATH ?? "").split(delimiter),
     ...versions.sort((a, b) => Number(b) - Number(a)).map((version) => join(debian, version, "bin")),
   ];
   const found = folders.find((folder) =>

@@ -38,6 +38,9 @@ export function lruEngine<E extends object>(options: LruEngineOptions<E>): Memor
   // A walk from the least recently used on, resumed step by step. When the entry it stands at moves or
   // goes in between, lru-cache ends the walk and the next step starts again.
   let cursor: ReturnType<typeof cache.rkeys> | undefined;
+  /** The earliest deadline met since the walk began: nothing is due before it. */
+  let earliest = Number.POSITIVE_INFINITY;
+  let sweepAt = Number.POSITIVE_INFINITY;
 
   const drop = (key: string, slot: Slot<E>): void => {
     cache.delete(key);
@@ -45,7 +48,9 @@ export function lruEngine<E extends object>(options: LruEngineOptions<E>): Memor
   };
   const sweep = (): void => {
     timer = undefined;
+    sweepAt = Number.POSITIVE_INFINITY;
     const now = clock.now();
+    if (cursor === undefined) earliest = Number.POSITIVE_INFINITY;
     const walk = cursor ?? cache.rkeys();
     cursor = walk;
     for (let i = 0; i < SWEEP_STEP; i++) {
@@ -55,12 +60,20 @@ export function lruEngine<E extends object>(options: LruEngineOptions<E>): Memor
         break;
       }
       const slot = cache.peek(next.value);
-      if (slot !== undefined && slot.deadline <= now) drop(next.value, slot);
+      if (slot === undefined) continue;
+      if (slot.deadline <= now) drop(next.value, slot);
+      else earliest = Math.min(earliest, slot.deadline);
     }
-    arm();
+    // A walk that is not done goes on soon; one that is waits for the earliest deadline it met.
+    arm(cursor === undefined ? earliest : now);
   };
-  const arm = (): void => {
-    if (cache.size > 0) timer ??= clock.setTimer(SWEEP_EVERY, sweep);
+  const arm = (deadline: number): void => {
+    if (deadline === Number.POSITIVE_INFINITY || cache.size === 0) return;
+    const at = Math.max(deadline, clock.now() + SWEEP_EVERY);
+    if (at + SWEEP_EVERY > sweepAt) return;
+    timer?.cancel();
+    sweepAt = at;
+    timer = clock.setTimer(at - clock.now(), sweep);
   };
 
   return {
@@ -76,7 +89,8 @@ export function lruEngine<E extends object>(options: LruEngineOptions<E>): Memor
     peek: (key) => cache.peek(key)?.entry,
     set(key, entry, bytes, deadline) {
       cache.set(key, { entry, deadline }, { size: Math.max(1, Math.ceil(bytes)) });
-      if (Number.isFinite(deadline)) arm();
+      if (deadline < earliest) earliest = deadline;
+      arm(deadline);
       return cache.peek(key)?.entry === entry;
     },
     delete: (key) => cache.delete(key),
