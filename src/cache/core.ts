@@ -9,7 +9,7 @@ import { CacheCounters, LayerCounters } from "../observe/counters.ts";
 import { Emitter } from "../observe/emitter.ts";
 import type { CacheEvents } from "./api.ts";
 import { Entry, type EntryFacts } from "./entry.ts";
-import { Flights } from "./flight.ts";
+import { type Flight, Flights } from "./flight.ts";
 import type { GuardedStore } from "./guarded-store.ts";
 import { protect, type Protection } from "./isolation.ts";
 import { isCallOption, type LifetimeOptions, refuseUnknown, resolveOptions } from "./resolve.ts";
@@ -51,7 +51,7 @@ export class Core {
   readonly maxLag: number;
   readonly memoryCounters = new LayerCounters();
   readonly invalidations = new Invalidations(globMatcher);
-  readonly flights = new Flights();
+  readonly flights = new Flights((flight) => this.release(flight));
   readonly defaults: LifetimeOptions;
   closed = false;
   /** Pending until the log is followed; undefined once it is. */
@@ -207,6 +207,16 @@ export class Core {
 
   async drained(): Promise<void> {
     while (this.#background.size > 0) await Promise.all(this.#background);
+  }
+
+  /** Gives back leases that will not be used, so that the next load of the key need not wait for them. */
+  release(flight: Flight): void {
+    const leases = [...flight.leases];
+    flight.leases.clear();
+    for (const [index, token] of leases) {
+      const store = this.stores[index];
+      if (store !== undefined) this.background(store.release(flight.key, token));
+    }
   }
 
   /** Resolves after `ms` of the cache's clock. */

@@ -105,6 +105,12 @@ export class Flight {
 export class Flights {
   readonly #loads = new Map<string, Flight>();
   readonly #reads = new Map<string, Flight>();
+  readonly #onDetach: (flight: Flight) => void;
+
+  /** @param onDetach told of flights that may not store any more: their leases are of no use. */
+  constructor(onDetach: (flight: Flight) => void) {
+    this.#onDetach = onDetach;
+  }
 
   get size(): number {
     return this.#loads.size;
@@ -121,13 +127,13 @@ export class Flights {
   /** Registers a load; one that was there is detached: the newer one alone may store. */
   addLoad(flight: Flight): void {
     const older = this.#loads.get(flight.key);
-    if (older !== undefined) older.detached = true;
+    if (older !== undefined) this.detach(older, true);
     this.#loads.set(flight.key, flight);
   }
 
   addRead(flight: Flight): void {
     const older = this.#reads.get(flight.key);
-    if (older !== undefined) older.detached = true;
+    if (older !== undefined) this.detach(older, true);
     this.#reads.set(flight.key, flight);
   }
 
@@ -143,6 +149,7 @@ export class Flights {
     // A hard invalidation takes the stale copy as well: a failing load must not bring it back.
     if (!soft) flight.stale = undefined;
     this.remove(flight);
+    this.#onDetach(flight);
   }
 
   /** Detaches what is under way for a key since before a position. */

@@ -121,13 +121,6 @@ export class Promoter {
       else if (!(await store.fill(flight.key, stored, token))) core.counters.refused++;
     }
   }
-
-  /** Gives back leases that will not be used. */
-  async release(flight: Flight): Promise<void> {
-    const leases = [...flight.leases];
-    flight.leases.clear();
-    await Promise.all(leases.map(([index, token]) => this.#core.stores[index]?.release(flight.key, token)));
-  }
 }
 
 /** Estimated bytes of an entry in memory. */

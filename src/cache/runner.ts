@@ -111,7 +111,7 @@ export class Runner {
     } finally {
       for (const flight of batch) {
         core.flights.remove(flight);
-        if (flight.leases.size > 0) core.background(this.#promoter.release(flight));
+        core.release(flight);
       }
     }
   }
@@ -153,7 +153,10 @@ export class Runner {
     const core = this.#core;
     const store = core.stores[index];
     if (store === undefined) return false;
-    if (read.lease !== undefined && read.lease !== "busy") flight.leases.set(index, read.lease);
+    if (read.lease !== undefined && read.lease !== "busy") {
+      flight.leases.set(index, read.lease);
+      if (flight.detached) core.release(flight);
+    }
     const entry = read.found === undefined || how.fresh ? undefined : await this.#promoter.accept(flight, read.found, how.schema);
     const now = core.clock.now();
     const fresh = entry !== undefined && now < entry.freshUntil;
@@ -242,7 +245,6 @@ export class Runner {
     } finally {
       renewal.cancel();
     }
-    if (flight.leases.size > 0) await this.#promoter.release(flight);
   }
 
   async #callBatchLoader<K>(
