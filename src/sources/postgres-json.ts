@@ -48,11 +48,17 @@ function postgresText(value: unknown): string | undefined {
  */
 function timestamp(date: Date, utc: boolean): string {
   if (Number.isNaN(date.getTime())) throw new RangeError("An invalid Date cannot be saved.");
-  const offset = utc ? 0 : -date.getTimezoneOffset();
-  const shifted = new Date(date.getTime() + offset * 60_000);
+  // From the fields of local time, since `getTimezoneOffset` leaves out the seconds that old offsets have.
+  const shifted = new Date(date);
+  if (!utc) {
+    shifted.setUTCFullYear(date.getFullYear(), date.getMonth(), date.getDate());
+    shifted.setUTCHours(date.getHours(), date.getMinutes(), date.getSeconds());
+  }
+  const offset = (shifted.getTime() - date.getTime()) / 1_000;
+  const [sign, size] = [offset < 0 ? "-" : "+", Math.abs(offset)];
+  const zone = `${sign}${two(size / 3_600)}:${two((size / 60) % 60)}:${two(size % 60)}`;
   const year = shifted.getUTCFullYear();
   const rest = shifted.toISOString().slice(-20, -1);
-  const zone = `${offset < 0 ? "-" : "+"}${two(Math.abs(offset) / 60)}:${two(Math.abs(offset) % 60)}`;
   const written = `${String(year > 0 ? year : 1 - year).padStart(4, "0")}${rest}${zone}`;
   return year > 0 ? written : `${written} BC`;
 }

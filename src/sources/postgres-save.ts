@@ -41,20 +41,22 @@ function upsert(table: string, key: string, columns: string[], facts: TableFacts
   const list = columns.map(quoted).join(", ");
   const others = columns.filter((column) => column !== key).map(quoted);
   const k = quoted(key);
-  const given = `rows${n} AS (SELECT ${list} FROM json_populate_recordset(NULL::${table}, $${n}::text::json))`;
+  // No table may have the name of a part: it could not be written to.
+  const [rows, updated, saved] = ["rows", "updated", "saved"].map((part) => `caching_universal_${part}${n}`);
+  const given = `${rows} AS (SELECT ${list} FROM json_populate_recordset(NULL::${table}, $${n}::text::json))`;
   const onConflict = others.length === 0 ? "NOTHING" : `UPDATE SET ${assign(others, "excluded")}`;
   const insert = (where: string) =>
-    `saved${n} AS (INSERT INTO ${table} (${list}) OVERRIDING SYSTEM VALUE
-       SELECT ${list} FROM rows${n}${where} ON CONFLICT (${k}) DO ${onConflict})`;
+    `${saved} AS (INSERT INTO ${table} (${list}) OVERRIDING SYSTEM VALUE
+       SELECT ${list} FROM ${rows}${where} ON CONFLICT (${k}) DO ${onConflict})`;
   // An insert is checked for missing columns before it can turn out to be an update, so rows that lack some
   // which a new row must have are updated first. What another transaction inserts meanwhile conflicts as usual.
   const partial = facts.required.some((column) => !columns.includes(column));
   if (!partial || others.length === 0) return [given, insert("")];
   return [
     given,
-    `updated${n} AS (UPDATE ${table} AS t SET ${assign(others, `rows${n}`)} FROM rows${n}
-       WHERE t.${k} = rows${n}.${k} RETURNING t.${k})`,
-    insert(` WHERE ${k} NOT IN (SELECT ${k} FROM updated${n})`),
+    `${updated} AS (UPDATE ${table} AS t SET ${assign(others, `${rows}`)} FROM ${rows}
+       WHERE t.${k} = ${rows}.${k} RETURNING t.${k})`,
+    insert(` WHERE ${k} NOT IN (SELECT ${k} FROM ${updated})`),
   ];
 }
 

@@ -46,6 +46,6 @@ export async function tableFacts(
     keyType: keyType ?? String(ofKey.type),
     generated: new Set(names((column) => column.generated === true)),
     required: names((column) => column.required === true),
-    utcColumns: new Set(names((column) => isPglite && column.type === "date")),
+    utcColumns: new Set(names(({ type }) => isPglite && (type === "date" || type === "date[]"))),
   };
 }

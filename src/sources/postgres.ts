@@ -152,10 +152,13 @@ export function postgres<V = Record<string, unknown>, K extends string | number 
         const texts = [...byText(keys).keys()].filter((text) => canExist(text, type));
         signal?.throwIfAborted();
         if (texts.length === 0) return 0;
+        // A join, like the load: `= ANY` of a parameter is compared item by item where no index is used.
         const { rows } = await client.query(
-          `WITH gone AS (
-             DELETE FROM ${table} WHERE ${quoted(key)} = ANY ($1::text::${type}[]) RETURNING 1
-           ) SELECT count(*)::int AS gone FROM gone`,
+          `WITH caching_universal_gone AS (
+             DELETE FROM ${table} AS t WHERE t.${quoted(key)} IN (
+               SELECT k.text::${type} FROM unnest($1::text::text[]) AS k(text)
+             ) RETURNING 1
+           ) SELECT count(*)::int AS gone FROM caching_universal_gone`,
           [arrayText(texts)],
         );
         return Number(rows[0]?.gone);
