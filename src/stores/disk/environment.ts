@@ -1,0 +1,84 @@
+import { createRequire } from "node:module";
+import { realpathSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Database, RootDatabase } from "lmdb";
+import { StoreError, reason } from "../../base/errors.ts";
+import { discard, prepareFolder } from "./folder.ts";
+
+/** A table of bytes to bytes. */
+export type Table = Database<Buffer, Buffer>;
+
+/** An opened LMDB environment, shared by all caches of this process that use its folder. */
+export interface Environment {
+  readonly root: RootDatabase<Buffer, Buffer>;
+  table(name: string): Table;
+  /** Runs `work` in a write transaction that is batched with others; resolves once it is committed. */
+  write<T>(work: () => T): Promise<T>;
+  /** Makes the next read see what other processes have committed. */
+  renew(): void;
+  release(): Promise<void>;
+}
+
+interface Opened extends Environment {
+  users: number;
+}
+
+/** LMDB must not be opened twice in one process. */
+const opened = new Map<string, Opened>();
+const BINARY = { encoding: "binary", keyEncoding: "binary" } as const;
+
+/** Opens (or joins) the environment of a folder. @throws {StoreError} saying what to do. */
+export function openEnvironment(path: string, warn: (message: string) => void): Environment {
+  const data = prepareFolder(path, warn);
+  const id = realpathSync(dirname(data));
+  const shared = opened.get(id);
+  if (shared !== undefined) {
+    shared.users++;
+    return shared;
+  }
+  const root = openRoot(data, warn);
+  const tables = new Map<string, Table>();
+  const environment: Opened = {
+    root,
+    users: 1,
+    table(name) {
+      let table = tables.get(name);
+      if (table === undefined) tables.set(name, (table = root.openDB<Buffer, Buffer>({ name, ...BINARY })));
+      return table;
+    },
+    write: (work) => root.transaction(work),
+    renew: () => root.resetReadTxn(),
+    async release() {
+      if (--environment.users > 0) return;
+      opened.delete(id);
+      await root.close();
+    },
+  };
+  opened.set(id, environment);
+  return environment;
+}
+
+function openRoot(data: string, warn: (message: string) => void): RootDatabase<Buffer, Buffer> {
+  const { open } = loadLmdb();
+  const options = { path: data, noSubdir: true, maxDbs: 512, maxReaders: 512, ...BINARY } as const;
+  try {
+    return open<Buffer, Buffer>(options);
+  } catch (error) {
+    warn(`The disk store in "${dirname(data)}" is rebuilt empty: LMDB refused it (${reason(error)}).`);
+  }
+  discard(data);
+  try {
+    return open<Buffer, Buffer>(options);
+  } catch (error) {
+    throw new StoreError(`The disk store in "${dirname(data)}" cannot be opened: ${reason(error)}.`, { cause: error });
+  }
+}
+
+/** The optional peer dependency, loaded only when a disk store is opened. */
+function loadLmdb(): typeof import("lmdb") {
+  try {
+    return createRequire(import.meta.url)("lmdb");
+  } catch (error) {
+    throw new StoreError(`disk() needs the package "lmdb": npm install lmdb (${reason(error)}).`, { cause: error });
+  }
+}
