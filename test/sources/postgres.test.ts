@@ -192,13 +192,13 @@ for (const { name, connect } of CLIENTS.slice(0, 2)) {
       await client.query(
         "CREATE TABLE rows1 (id int PRIMARY KEY, t int NOT NULL, k int, place int, text text)",
       );
-      const source = postgres<Row, number>(client, { table: "rows1", key: "id" });
+      const source = postgres<Row, number>(client, { table: `${table}.rows1`, key: "id" });
       const row = { id: 1, t: 2, k: 3, place: 4, text: "5" };
       await source.save([[1, row]]);
       await source.save([[1, { k: 6 }]]);
       expect((await source.load([1])).get(1)).toEqual({ ...row, k: 6 });
       expect(await source.delete([1])).toBe(1);
-      await client.query("DROP TABLE rows1");
+      await client.query(`DROP SCHEMA ${table} CASCADE`);
     });
 
     it("quotes names of any content", async () => {
