@@ -1,18 +1,309 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
+import { createCache, memory, OptionError, StoreError } from "../../src/index.ts";
 import { disk } from "../../src/stores/disk/index.ts";
-import { storeContract } from "../../src/testing/index.ts";
+import { logContract, manualClock, storeContract, storedEntry } from "../../src/testing/index.ts";
 
 const folders: string[] = [];
-const folder = (): string => {
+function folder(): string {
   const path = mkdtempSync(join(tmpdir(), "cu-disk-"));
   folders.push(path);
   return path;
-};
+}
 afterAll(() => {
   for (const path of folders) rmSync(path, { recursive: true, force: true });
 });
 
 storeContract({ describe, it }, "disk", () => disk({ path: folder() }));
+logContract({ describe, it }, "disk", () => {
+  const { log } = disk({ path: folder() });
+  if (log === undefined) throw new Error("disk() brings a log");
+  return log;
+});
+
+const context = (clock = manualClock(), warn: (message: string) => void = () => undefined) => ({ cacheName: "t", clock, random: Math.random, warn });
+
+describe("the disk store", () => {
+  it("keeps entries when it is closed and opened again", async () => {
+    const layer = disk({ path: folder() });
+    const clock = manualClock();
+    const first = layer.open(context(clock));
+    await first.write([["k", storedEntry({ value: Buffer.from("value") })]]);
+    await first.close();
+    const second = layer.open(context(clock));
+    expect(Buffer.from((await second.read(["k"]))[0]?.found?.entry.value ?? []).toString()).toBe("value");
+    await second.close();
+  });
+
+  it("stays within its bound: the oldest written go first, and the sum is exact", async () => {
+    const store = disk({ path: folder(), maxBytes: "64kb" }).open(context());
+    for (let i = 0; i < 100; i++) {
+      await store.write([[`k${i}`, storedEntry({ value: Buffer.alloc(1_000) })]]);
+      expect((await store.stats()).bytes).toBeLessThanOrEqual(65_536);
+    }
+    const { entries, bytes } = await store.stats();
+    expect(entries).toBeGreaterThan(50);
+    const reads = await store.read(Array.from({ length: 100 }, (_, i) => `k${i}`));
+    expect(reads.map((read) => read.found !== undefined)).toEqual(Array.from({ length: 100 }, (_, i) => i >= 100 - entries));
+    for (let i = 0; i < 100; i++) await store.remove([`k${i}`]);
+    expect(await store.stats()).toEqual({ entries: 0, bytes: 0 });
+    expect(bytes).toBeGreaterThan(50_000);
+    await store.close();
+  });
+
+  it("evicts more than one step's worth when a big value comes", async () => {
+    const store = disk({ path: folder(), maxBytes: "400kb" }).open(context());
+    await store.write(Array.from({ length: 3_000 }, (_, i) => [`k${i}`, storedEntry({ value: Buffer.alloc(20) })] as const));
+    await store.write([["big", storedEntry({ value: Buffer.alloc(90_000) })]]);
+    expect((await store.stats()).bytes).toBeLessThanOrEqual(409_600);
+    expect((await store.read(["big"]))[0]?.found).toBeDefined();
+    await store.close();
+  });
+
+  it("refuses a value larger than a quarter of its bound, by name", async () => {
+    const store = disk({ path: folder(), maxBytes: "64kb" }).open(context());
+    await expect(store.write([["huge", storedEntry({ value: Buffer.alloc(20_000) })]])).rejects.toThrow('"huge"');
+    await store.close();
+  });
+
+  it("sweeps what has expired, without reads", async () => {
+    const clock = manualClock();
+    const store = disk({ path: folder() }).open(context(clock));
+    await store.write(Array.from({ length: 1_200 }, (_, i) => [`k${i}`, storedEntry({ ttl: i < 1_100 ? 1_000 : 1e9 })] as const));
+    for (let i = 0; i < 6; i++) {
+      clock.tick(5_000);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      await store.stats();
+      await store.renew("none", "none", 1); // waits for the write before it
+    }
+    expect((await store.stats()).entries).toBe(100);
+    await store.close();
+  });
+
+  it("takes keys longer than LMDB's", async () => {
+    const store = disk({ path: folder() }).open(context());
+    const long = "long:".repeat(1_000);
+    await store.write([[long, storedEntry({ value: Buffer.from("a"), grace: 1_000 })], [`${long}!`, storedEntry({ value: Buffer.from("b") })], ["short", storedEntry()]]);
+    expect((await store.read([long, `${long}!`])).map((read) => Buffer.from(read.found?.entry.value ?? []).toString())).toEqual(["a", "b"]);
+    const listed: string[] = [];
+    for await (const batch of store.keys("long:")) listed.push(...batch);
+    expect(listed.sort()).toEqual([long, `${long}!`].sort());
+    expect(await store.expire([long])).toBe(1);
+    expect(await store.remove([long, `${long}!`])).toBe(2);
+    await store.close();
+  });
+
+  it("a wall clock set back makes neither entries nor leases live for ever", async () => {
+    const clock = manualClock();
+    const store = disk({ path: folder() }).open(context(clock));
+    await store.write([["k", storedEntry({ ttl: 1_000 })]]);
+    const [first] = await store.read(["l"], { lease: 1_000 });
+    clock.step(-3_600_000);
+    expect((await store.read(["k"]))[0]?.found?.age).toBe(0);
+    const [second] = await store.read(["l"], { lease: 1_000 });
+    expect(second?.lease).not.toBe("busy");
+    expect(await store.fill("l", storedEntry(), String(first?.lease))).toBe(false);
+    await store.close();
+  });
+
+  it("refuses options by name", () => {
+    expect(() => disk({ path: "" })).toThrow(OptionError);
+    // @ts-expect-error not a size
+    expect(() => disk({ maxBytes: "big" })).toThrow("disk.maxBytes");
+    // @ts-expect-error not a duration
+    expect(() => disk({ timeout: "soon" })).toThrow("disk.timeout");
+  });
+});
+
+describe("the disk store's folder", () => {
+  const write = async (path: string): Promise<void> => {
+    const store = disk({ path }).open(context());
+    await store.write(Array.from({ length: 200 }, (_, i) => [`k${i}`, storedEntry({ value: Buffer.alloc(2_000, i) })] as const));
+    await store.close();
+  };
+  const reopened = async (path: string): Promise<{ entries: number; warnings: string[] }> => {
+    const warnings: string[] = [];
+    const store = disk({ path }).open(context(manualClock(), (message) => warnings.push(message)));
+    const { entries } = await store.stats();
+    await store.write([["new", storedEntry()]]);
+    expect((await store.read(["new"]))[0]?.found).toBeDefined();
+    await store.close();
+    return { entries, warnings };
+  };
+
+  it("is for its owner alone", async () => {
+    const path = join(folder(), "made");
+    await write(path);
+    expect(statSync(path).mode & 0o777).toBe(0o700);
+  });
+
+  it("of somebody else's files is refused and left alone", async () => {
+    const path = folder();
+    writeFileSync(join(path, "thesis.txt"), "precious");
+    expect(() => disk({ path }).open(context())).toThrow(StoreError);
+    expect(readFileSync(join(path, "thesis.txt"), "utf8")).toBe("precious");
+  });
+
+  it("that cannot be made is refused with the option to use", () => {
+    const file = join(folder(), "file");
+    writeFileSync(file, "");
+    expect(() => disk({ path: join(file, "below") }).open(context())).toThrow("disk({ path })");
+  });
+
+  it("whose data is a link is refused", async () => {
+    const path = folder();
+    await write(path);
+    rmSync(join(path, "cache.lmdb"));
+    const target = join(folder(), "target");
+    writeFileSync(target, "precious");
+    symlinkSync(target, join(path, "cache.lmdb"));
+    expect(() => disk({ path }).open(context())).toThrow("not a plain file");
+    expect(readFileSync(target, "utf8")).toBe("precious");
+  });
+
+  it.each([
+    ["garbage at the start", (file: number) => void writeSync(file, Buffer.alloc(8_192, 0xab), 0, 8_192, 0)],
+    ["garbage in the second page", (file: number) => void writeSync(file, Buffer.alloc(4_096, 0xab), 0, 4_096, 4_096)],
+    ["a cut in the middle", (file: number, size: number) => ftruncateSync(file, Math.floor(size / 2))],
+    ["a cut to a few bytes", (file: number) => ftruncateSync(file, 100)],
+    ["a cut to one page", (file: number) => ftruncateSync(file, 4_096)],
+  ])("with %s is rebuilt with a warning", async (_what, damage) => {
+    const path = folder();
+    await write(path);
+    const data = join(path, "cache.lmdb");
+    const file = openSync(data, "r+");
+    damage(file, statSync(data).size);
+    closeSync(file);
+    const { entries, warnings } = await reopened(path);
+    expect(entries).toBe(0);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain("rebuilt");
+  });
+
+  it("of another layout is rebuilt with a warning, and an emptied file is simply new", async () => {
+    const path = folder();
+    await write(path);
+    writeFileSync(join(path, "caching-universal.json"), '{"layout":99}');
+    expect((await reopened(path)).warnings[0]).toContain("another version");
+    ftruncateFile(join(path, "cache.lmdb"));
+    expect(await reopened(path)).toMatchObject({ entries: 0, warnings: [] });
+  });
+
+  it("may be used by two caches of one process", async () => {
+    const path = folder();
+    mkdirSync(path, { recursive: true });
+    const layer = disk({ path });
+    const [one, two] = [layer.open(context()), layer.open({ ...context(), cacheName: "other" })];
+    await one.write([["k", storedEntry()]]);
+    await one.close();
+    await two.write([["k", storedEntry()]]);
+    expect((await two.read(["k"]))[0]?.found).toBeDefined();
+    await two.close();
+  });
+});
+
+function ftruncateFile(path: string): void {
+  const file = openSync(path, "r+");
+  ftruncateSync(file, 0);
+  closeSync(file);
+}
+
+/** Another process that uses the same folder: it does what it is told and answers. */
+async function other(path: string) {
+  const child = fork(new URL("./disk-process.ts", import.meta.url), [path], { execArgv: [], stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  await once(child, "message");
+  let asked = 0;
+  return {
+    child,
+    async ask(what: string, ...args: unknown[]): Promise<unknown> {
+      const id = ++asked;
+      child.send({ id, what, args });
+      for (;;) {
+        const [answer] = (await once(child, "message")) as [{ id: number; value: unknown }]; // disk-process.ts sends nothing else
+        if (answer.id === id) return answer.value;
+      }
+    },
+    async kill(): Promise<void> {
+      const gone = once(child, "exit");
+      child.kill("SIGKILL");
+      await gone;
+    },
+  };
+}
+
+describe("two processes on one disk store", () => {
+  it("see each other's entries, and an invalidation reaches the other's memory", async () => {
+    const path = folder();
+    const they = await other(path);
+    const cache = createCache({ name: "shared", layers: [memory(), disk({ path })], ttl: "1h", logger: false });
+    try {
+      await cache.getOrSet("k", () => "v1", { tags: ["t"] });
+      await cache.set("flush", 1); // the fill of k was begun before it
+      expect(await they.ask("getOrSet", "k", "other")).toBe("v1");
+      for (const [how, ...args] of [["delete", "k"], ["tags", "t"], ["pattern", "k*"], ["clear"]]) {
+        const written = await cache.set("k", "cached", { tags: ["t"] });
+        expect(await they.ask("get", "k", written.position)).toBe("cached");
+        const position = await they.ask(String(how), ...args);
+        expect(await cache.get("k", { after: String(position) })).toBeUndefined();
+      }
+    } finally {
+      await they.kill();
+      await cache.close();
+    }
+  });
+
+  it("load a cold key once between them", async () => {
+    const path = folder();
+    const they = await other(path);
+    const cache = createCache({ name: "shared", layers: [memory(), disk({ path })], ttl: "1h", logger: false });
+    try {
+      const slow = Promise.withResolvers<string>();
+      const ours = cache.getOrSet("cold", () => slow.promise);
+      while ((await they.ask("leased", "cold")) !== true); // until our lease is in the store
+      const theirs = they.ask("getOrSet", "cold", "theirs");
+      slow.resolve("ours");
+      expect(await ours).toBe("ours");
+      expect(await theirs).toBe("ours");
+    } finally {
+      await they.kill();
+      await cache.close();
+    }
+  });
+
+  it("killed in the middle of writes leaves a store that works, its sum exact", async () => {
+    const path = folder();
+    for (let round = 0; round < 3; round++) {
+      const they = await other(path);
+      they.child.send({ id: 0, what: "storm", args: [] });
+      await once(they.child, "message");
+      await they.kill();
+      const warnings: string[] = [];
+      const store = disk({ path }).open({ ...context(manualClock(), (message) => warnings.push(message)), cacheName: "shared" });
+      const keys: string[] = [];
+      for await (const batch of store.keys("")) keys.push(...batch);
+      expect(warnings).toEqual([]);
+      expect((await store.stats()).entries).toBe(keys.length);
+      expect(keys.length).toBeGreaterThan(0);
+      await store.close();
+    }
+  });
+
+  it("an invalidated tag stays invalidated after a restart", async () => {
+    const path = folder();
+    const make = () => createCache({ name: "shared", layers: [memory(), disk({ path })], ttl: "1h", logger: false });
+    const first = make();
+    await first.set("tagged", 1, { tags: ["t"] });
+    await first.set("prefixed:1", 1);
+    await first.set("kept", 1, { tags: ["u"] });
+    await first.invalidateTags(["t"]);
+    await first.close();
+    const second = make();
+    expect(await second.getMany(["tagged", "kept"])).toEqual([undefined, 1]);
+    await second.close();
+  });
+});
+
