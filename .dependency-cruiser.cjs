@@ -89,7 +89,7 @@ module.exports = {
       from: {},
       to: {
         dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown", "unknown"],
-        dependencyTypesNot: ["type-only", "npm-peer"],
+        dependencyTypesNot: ["type-only", "type-import", "npm-peer"],
       },
     },
   ],

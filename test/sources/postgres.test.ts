@@ -188,9 +188,9 @@ for (const { name, connect } of CLIENTS.slice(0, 2)) {
     });
 
     it("serves tables and columns that are named like parts of its statements", async () => {
-      await client.query("DROP TABLE IF EXISTS rows1, t");
+      await client.query(`CREATE SCHEMA ${table}`);
       await client.query(
-        "CREATE TABLE rows1 (id int PRIMARY KEY, t int NOT NULL, k int, place int, text text)",
+        `CREATE TABLE ${table}.rows1 (id int PRIMARY KEY, t int NOT NULL, k int, place int, text text)`,
       );
       const source = postgres<Row, number>(client, { table: `${table}.rows1`, key: "id" });
       const row = { id: 1, t: 2, k: 3, place: 4, text: "5" };
