@@ -1,20 +1,33 @@
 import { createHash } from "node:crypto";
+import { types } from "node:util";
 import { KeyError } from "./errors.ts";
-import { describe } from "./plain.ts";
+import { describe, isBuiltIn, isRecord, step } from "./plain.ts";
+import { viewName } from "./rich.ts";
 
 /** Nesting beyond this is refused: arguments that deep make no good key. */
 const MAX_DEPTH = 50;
+/** So is more than this many items and properties, which also bounds the time that repeated references can take. */
+const MAX_PARTS = 100_000;
+
+/** A walk over the arguments of one call. */
+interface Walk {
+  /** Objects that hold the place looked at. */
+  readonly holders: object[];
+  parts: number;
+}
 
 /**
  * A text for the arguments of a call in which different arguments never collide, and equal ones are the
- * same in whatever order their properties, Map entries or Set members come.
+ * same in whatever order their properties, Map entries or Set members come. An object without a prototype
+ * counts as a plain one; `f(1)` and `f(1, undefined)` differ.
  * @throws {KeyError} for what has no content to tell it by (functions, symbols, class instances, circular values).
  */
 export function canonicalArguments(args: readonly unknown[]): string {
-  return args.map((arg, i) => canonical(arg, [], `argument ${i}`)).join(",");
+  const walk: Walk = { holders: [], parts: 0 };
+  return args.map((arg, i) => canonical(arg, walk, `argument ${i}`)).join(",");
 }
 
-function canonical(value: unknown, parents: readonly object[], place: string): string {
+function canonical(value: unknown, walk: Walk, place: string): string {
   switch (typeof value) {
     case "string":
       return JSON.stringify(value);
@@ -23,48 +36,103 @@ function canonical(value: unknown, parents: readonly object[], place: string): s
     case "bigint":
       return `${value}n`;
     case "boolean":
-      return String(value);
     case "undefined":
-      return "undefined";
+      return String(value);
     case "object":
-      return value === null ? "null" : canonicalObject(value, parents, place);
+      if (value !== null) break;
+      return "null";
     default:
       throw refused(value, place);
   }
+  const { holders } = walk;
+  if (holders.includes(value) || holders.length >= MAX_DEPTH)
+    throw new KeyError(
+      place,
+      "arguments that are not circular (or deeper than 50 levels); give a `key` function",
+    );
+  holders.push(value);
+  const text = canonicalObject(value, walk, place);
+  holders.pop();
+  return text;
 }
 
-function canonicalObject(value: object, parents: readonly object[], place: string): string {
-  if (parents.includes(value) || parents.length > MAX_DEPTH)
-    throw new KeyError(place, "arguments that are not circular (or deeper than 50 levels); give a `key` function");
-  const inside = (child: unknown, at: string): string => canonical(child, [...parents, value], `${place}${at}`);
-  if (Array.isArray(value)) {
-    // Holes are not undefined.
-    const items = Array.from({ length: value.length }, (_, i) => (i in value ? inside(value[i], `[${i}]`) : ""));
-    return `[${items.join(",")}${value.length > 0 && !(value.length - 1 in value) ? "," : ""}]`;
+function canonicalObject(value: object, walk: Walk, place: string): string {
+  const inside = (child: unknown, at: string): string => {
+    count(walk, 1, place);
+    return canonical(child, walk, at);
+  };
+  if (Array.isArray(value) && isBuiltIn(value, Array)) return canonicalArray(value, walk, place, inside);
+  if (isRecord(value)) {
+    const properties = Object.entries(value).map(
+      ([key, child]) => [key, inside(child, step(place, key))] as const,
+    );
+    properties.sort(([a], [b]) => (a < b ? -1 : 1));
+    if (hasSymbols(value)) throw refused(value, place, " keyed by symbols");
+    return `{${properties.map(([key, child]) => `${JSON.stringify(key)}:${child}`).join(",")}}`;
   }
-  if (value instanceof Date) return `Date(${value.getTime()})`;
-  if (value instanceof RegExp) return `RegExp(${JSON.stringify(value.source)},${value.flags})`;
-  if (value instanceof URL) return `URL(${JSON.stringify(value.href)})`;
-  if (value instanceof Map) {
-    const pairs = [...value].map(([key, child], i) => `${inside(key, `.key(${i})`)}=>${inside(child, `.value(${i})`)}`);
+  if (ArrayBuffer.isView(value)) {
+    const name = viewName(value);
+    if (name === undefined) throw refused(value, place);
+    return `${name}(${digest(new Uint8Array(value.buffer, value.byteOffset, value.byteLength))})`;
+  }
+  if (Object.keys(value).length > 0 || hasSymbols(value))
+    throw refused(value, place, " with properties of its own");
+  if (types.isDate(value) && isBuiltIn(value, Date)) return `Date(${value.getTime()})`;
+  if (types.isRegExp(value) && isBuiltIn(value, RegExp))
+    return `RegExp(${JSON.stringify(value.source)},${value.flags},${value.lastIndex})`;
+  if (value instanceof URL && isBuiltIn(value, URL)) return `URL(${JSON.stringify(value.href)})`;
+  if (types.isMap(value) && isBuiltIn(value, Map)) {
+    const pairs = [...value].map(
+      ([key, child], i) =>
+        `${inside(key, `${place}.keys()[${i}]`)}=>${inside(child, `${place}.values()[${i}]`)}`,
+    );
     return `Map(${pairs.sort().join(",")})`;
   }
-  if (value instanceof Set) return `Set(${[...value].map((child, i) => inside(child, `.member(${i})`)).sort().join(",")})`;
-  if (ArrayBuffer.isView(value)) {
-    const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-    return `${value.constructor.name}(${createHash("sha256").update(bytes).digest("base64url")})`;
-  }
-  if (value instanceof ArrayBuffer) return `ArrayBuffer(${createHash("sha256").update(new Uint8Array(value)).digest("base64url")})`;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) throw refused(value, place);
-  const properties = Reflect.ownKeys(value).map((key) => {
-    if (typeof key === "symbol") throw refused(key, place);
-    return [key, inside((value as Record<string, unknown>)[key], `.${key}`)] as const; // an own key
-  });
-  properties.sort(([a], [b]) => (a < b ? -1 : 1));
-  return `{${properties.map(([key, child]) => `${JSON.stringify(key)}:${child}`).join(",")}}`;
+  if (types.isSet(value) && isBuiltIn(value, Set))
+    return `Set(${[...value]
+      .map((child, i) => inside(child, `${place}.values()[${i}]`))
+      .sort()
+      .join(",")})`;
+  if (types.isArrayBuffer(value)) return `ArrayBuffer(${digest(new Uint8Array(value))})`;
+  throw refused(value, place);
 }
 
-function refused(value: unknown, place: string): KeyError {
-  return new KeyError(place, `arguments that are plain data (it is ${describe(value)}); give a \`key\` function`);
+/** Written like array literals, holes and all: `[1,,]` is one item and one hole. */
+function canonicalArray(
+  value: readonly unknown[],
+  walk: Walk,
+  place: string,
+  inside: (child: unknown, at: string) => string,
+): string {
+  count(walk, value.length, place);
+  const items = Array.from({ length: value.length }, (_, i) =>
+    i in value ? inside(value[i], `${place}[${i}]`) : "",
+  );
+  const filled = Object.keys(value).length;
+  if (filled !== value.reduce((n: number) => n + 1, 0) || hasSymbols(value))
+    throw refused(value, place, " with properties of its own");
+  return `[${items.join(",")}${value.length > 0 && !(value.length - 1 in value) ? "," : ""}]`;
+}
+
+function count(walk: Walk, parts: number, place: string): void {
+  walk.parts += parts;
+  if (walk.parts > MAX_PARTS)
+    throw new KeyError(place, `arguments of at most ${MAX_PARTS} parts; give a \`key\` function`);
+}
+
+function hasSymbols(value: object): boolean {
+  return Object.getOwnPropertySymbols(value).some((key) =>
+    Object.prototype.propertyIsEnumerable.call(value, key),
+  );
+}
+
+function digest(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("base64url");
+}
+
+function refused(value: unknown, place: string, more = ""): KeyError {
+  return new KeyError(
+    place,
+    `arguments that are plain data (it is ${describe(value)}${more}); give a \`key\` function`,
+  );
 }

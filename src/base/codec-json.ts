@@ -1,29 +1,35 @@
+import { isUtf8 } from "node:buffer";
 import type { Codec } from "./codec.ts";
 import { CodecError, reason } from "./errors.ts";
 import { firstLossy } from "./plain.ts";
 
 /**
  * Codec of plain JSON text in UTF-8, for sharing a store with programs in other languages. What JSON
- * cannot carry without loss (Date, Map, undefined in objects, NaN, BigInt, ...) is refused by path.
+ * cannot carry without loss (Date, Map, undefined in objects, NaN, BigInt, ...) is refused by place.
+ * "Nothing there" (`undefined` alone, for `negativeTtl`) is no bytes at all.
  */
 export function json(): Codec {
-  return {
-    name: "json",
-    id: 2,
-    encode(value) {
-      if (value === undefined) return new Uint8Array(0);
-      const lossy = firstLossy(value);
-      if (lossy !== undefined)
-        throw new CodecError(lossy.path, `${lossy.path === "" ? "The value" : `value${lossy.path}`} is ${lossy.what}: the json codec cannot carry it.`);
-      return Buffer.from(JSON.stringify(value));
-    },
-    decode(bytes) {
-      if (bytes.length === 0) return undefined;
-      try {
-        return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
-      } catch (error) {
-        throw new CodecError("", `The bytes are not JSON: ${reason(error)}`, { cause: error });
-      }
-    },
-  };
+  return { name: "json", id: 2, encode, decode };
+}
+
+function encode(value: unknown): Uint8Array {
+  if (value === undefined) return new Uint8Array(0);
+  try {
+    const lossy = firstLossy(value);
+    if (lossy === undefined) return Buffer.from(JSON.stringify(value));
+    throw new CodecError(lossy.path, `value${lossy.path} is ${lossy.what}: the json codec cannot carry it.`);
+  } catch (error) {
+    if (error instanceof CodecError) throw error;
+    throw new CodecError("", `The value cannot be stored: ${reason(error)}.`, { cause: error });
+  }
+}
+
+function decode(bytes: Uint8Array): unknown {
+  if (bytes.length === 0) return undefined;
+  try {
+    if (!isUtf8(bytes)) throw new Error("it is not UTF-8");
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
+  } catch (error) {
+    throw new CodecError("", `The bytes are not JSON: ${reason(error)}`, { cause: error });
+  }
 }

@@ -1,7 +1,10 @@
+import { isUtf8 } from "node:buffer";
+import { types } from "node:util";
 import * as devalue from "devalue";
 import type { Codec } from "./codec.ts";
 import { CodecError, reason } from "./errors.ts";
 import { isPlain } from "./plain.ts";
+import { ERROR_TYPES, errorKind, errorParts, errorText, survey, VIEW_NAMES, viewName } from "./rich.ts";
 
 /** How the rest is written: the first byte. */
 const JSON_TEXT = 0;
@@ -10,20 +13,15 @@ const BYTES = 2;
 const BUFFER = 3;
 const RICH = 4;
 const NOTHING = 5;
-
-const VIEWS = {
-  Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array,
-  Float32Array, Float64Array, BigInt64Array, BigUint64Array,
-} as const; // biome-ignore format: a table
-type ViewName = keyof typeof VIEWS;
-
-const ERRORS = { Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError, AggregateError } as const;
+/** Like RICH, with the parts of its errors beside it, so that an error may hold what holds it. */
+const RICH_WITH_ERRORS = 6;
 
 /**
- * The default codec: values keep their types (Date, Map, Set, BigInt, undefined, -0, NaN, Buffer and typed
- * arrays, Error, RegExp, URL, circular and repeated references). Plain JSON values, strings and bytes take
- * fast paths; the rest is written by devalue. What it cannot carry (functions, symbols, instances of
- * other classes) is refused with a `CodecError` that names the path.
+ * The default codec: values keep their types (Date, Map, Set, BigInt, undefined, -0, NaN, holes, Buffer and
+ * typed arrays, ArrayBuffer, built-in errors, RegExp, URL, objects without prototype, circular references).
+ * Plain JSON values, strings and bytes take fast paths; the rest is written by devalue. What it cannot
+ * carry without loss (functions, symbols, instances of other classes, getters) is refused with a
+ * `CodecError` that names the place. A plain value that holds one object twice comes back with two copies.
  */
 export function structured(): Codec {
   return { name: "structured", id: 1, encode, decode };
@@ -31,98 +29,123 @@ export function structured(): Codec {
 
 function encode(value: unknown): Uint8Array {
   if (value === undefined) return Uint8Array.of(NOTHING);
-  if (typeof value === "string" && value.isWellFormed()) return behind(TEXT, Buffer.from(value));
-  if (Buffer.isBuffer(value)) return behind(BUFFER, value);
-  if (value instanceof Uint8Array && Object.getPrototypeOf(value) === Uint8Array.prototype) return behind(BYTES, value);
-  if (isPlain(value)) return behind(JSON_TEXT, Buffer.from(JSON.stringify(value)));
+  if (typeof value === "string" && value.isWellFormed()) return text(TEXT, value);
   try {
-    return behind(RICH, Buffer.from(escapeSurrogates(devalue.stringify(value, REDUCERS))));
+    if (types.isUint8Array(value) && !types.isSharedArrayBuffer(value.buffer)) {
+      const prototype: unknown = Object.getPrototypeOf(value);
+      if (prototype === Uint8Array.prototype) return behind(BYTES, value);
+      if (prototype === Buffer.prototype) return behind(BUFFER, value);
+    }
+    if (isPlain(value)) return text(JSON_TEXT, JSON.stringify(value));
+    const errors = survey(value);
+    if (errors.size === 0) return text(RICH, devalue.stringify(value, REDUCERS));
+    const parts = [...errors].map((error) => [error, errorParts(error)]);
+    return text(RICH_WITH_ERRORS, devalue.stringify([value, parts], REDUCERS));
   } catch (error) {
-    throw refusal(error);
+    if (error instanceof CodecError) throw error;
+    const why = error instanceof RangeError ? "it is too large or nested too deep" : reason(error);
+    throw new CodecError("", `The value cannot be stored: ${why}.`, { cause: error });
   }
 }
 
 function decode(bytes: Uint8Array): unknown {
-  // A copy: what is handed out must not share memory with the bytes of a store.
-  const body = Buffer.from(bytes.subarray(1));
   try {
     switch (bytes[0]) {
       case JSON_TEXT:
-        return JSON.parse(body.toString());
+        return JSON.parse(textOf(bytes));
       case TEXT:
-        return body.toString();
+        return textOf(bytes);
+      // Copies: what is handed out must not share memory with the bytes of a store, nor with a pool.
       case BYTES:
-        return new Uint8Array(body);
+        return new Uint8Array(bytes.subarray(1));
       case BUFFER:
-        return body;
+        return Buffer.from(new Uint8Array(bytes.subarray(1)).buffer);
       case RICH:
-        return devalue.parse(body.toString(), REVIVERS);
+        return devalue.parse(textOf(bytes), REVIVERS);
+      case RICH_WITH_ERRORS:
+        return reunite(devalue.parse(textOf(bytes), REVIVERS));
       case NOTHING:
-        return undefined;
+        if (bytes.length === 1) return undefined;
     }
   } catch (error) {
     throw new CodecError("", `A stored value is damaged: ${reason(error)}`, { cause: error });
   }
-  throw new CodecError("", `A stored value is of a form this version does not know (${bytes[0] ?? "empty"}).`);
+  throw new CodecError(
+    "",
+    `A stored value is of a form this version does not know (${bytes[0] ?? "empty"}).`,
+  );
 }
 
+/** Called for every value on the way, scalars too. Their names are in stored values: never change them. */
 const REDUCERS: Record<string, (value: unknown) => unknown> = {
   // Copied out: a Buffer is often a window on a pool that holds other people's data.
-  View: (value) => {
-    if (!ArrayBuffer.isView(value)) return undefined;
-    const name = Buffer.isBuffer(value) ? "Buffer" : Object.getPrototypeOf(value)?.constructor?.name;
-    if (name !== "Buffer" && name !== "DataView" && !(name in VIEWS)) return undefined;
-    return [name, Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64")];
-  },
-  Bytes: (value) => (value instanceof ArrayBuffer ? Buffer.from(value).toString("base64") : undefined),
-  Error: (value) => {
-    if (!(value instanceof Error)) return undefined;
-    const { name, message, stack, cause, ...own } = value;
-    const kind: unknown = Object.getPrototypeOf(value)?.constructor?.name;
-    const errors = value instanceof AggregateError ? { errors: value.errors } : {};
-    const known = typeof kind === "string" && kind in ERRORS ? kind : "Error";
-    return { kind: known, name: value.name, message: value.message, stack: value.stack, ...("cause" in value ? { cause } : {}), ...errors, own };
-  },
+  View: (value) =>
+    ArrayBuffer.isView(value) && [
+      viewName(value),
+      Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64"),
+    ],
+  Error: (value) =>
+    types.isNativeError(value) && [errorKind(value), errorText(value, "message"), errorText(value, "stack")],
+  // Without lastIndex, devalue's own form does.
+  Search: (value) =>
+    types.isRegExp(value) && value.lastIndex !== 0 && [value.source, value.flags, value.lastIndex],
 };
 
 const REVIVERS: Record<string, (value: unknown) => unknown> = {
   View: (data) => {
-    const [name, text] = data as [string, string]; // what the reducer of this name wrote, or it throws below
-    const bytes = Buffer.from(text, "base64");
-    if (name === "Buffer") return bytes;
-    const memory = new Uint8Array(bytes).buffer;
-    if (name === "DataView") return new DataView(memory);
-    if (!Object.hasOwn(VIEWS, name)) throw new Error(`no such view: ${name}`);
-    return new VIEWS[name as ViewName](memory); // checked just above
+    const [name, base64] = Array.isArray(data) ? data : [];
+    if (typeof base64 !== "string" || !VIEW_NAMES.has(name)) throw new Error(`no such view: ${String(name)}`);
+    const memory = new Uint8Array(Buffer.from(base64, "base64")).buffer;
+    if (name === "Buffer") return Buffer.from(memory);
+    // A name of the list above; one that this version of Node lacks throws, and that is a CodecError.
+    const View = (globalThis as unknown as Record<string, new (memory: ArrayBuffer) => unknown>)[name];
+    if (View === undefined) throw new Error(`this version of Node has no ${name}`);
+    return new View(memory);
   },
-  Bytes: (text) => new Uint8Array(Buffer.from(String(text), "base64")).buffer,
   Error: (data) => {
-    const { kind, name, message, stack, errors, own, ...rest } = data as Record<string, unknown>; // as above
-    const options = "cause" in rest ? { cause: rest.cause } : undefined;
-    const error =
-      kind === "AggregateError"
-        ? new AggregateError(Array.isArray(errors) ? errors : [], String(message), options)
-        : new ERRORS[(Object.hasOwn(ERRORS, String(kind)) ? kind : "Error") as "Error"](String(message), options); // checked
-    if (error.name !== name) Object.defineProperty(error, "name", { value: name, configurable: true, writable: true });
-    Object.defineProperty(error, "stack", { value: stack, configurable: true, writable: true });
-    for (const [key, value] of Object.entries(own ?? {})) Object.defineProperty(error, key, { value, configurable: true, enumerable: true, writable: true });
+    const [kind, message, stack] = Array.isArray(data) ? data : [];
+    if (typeof kind !== "string" || !Object.hasOwn(ERROR_TYPES, kind))
+      throw new Error(`no such error: ${String(kind)}`);
+    const error = kind === "AggregateError" ? new AggregateError([]) : new ERROR_TYPES[kind as "Error"](); // checked just above
+    Reflect.deleteProperty(error, "errors");
+    if (typeof message === "string") define(error, "message", message, false);
+    define(error, "stack", typeof stack === "string" ? stack : undefined, false);
     return error;
+  },
+  Search: (data) => {
+    const [source, flags, lastIndex] = Array.isArray(data) ? data : [];
+    return Object.assign(new RegExp(String(source), String(flags)), { lastIndex: Number(lastIndex) });
   },
 };
 
-function refusal(error: unknown): CodecError {
-  if (error instanceof devalue.DevalueError) {
-    const path = error.path ?? "";
-    return new CodecError(path, `value${path}: ${error.message}. Leave it out, or store plain data.`, { cause: error });
+/** Gives the errors in a value the parts that were written beside it. */
+function reunite(data: unknown): unknown {
+  const [value, parts] = Array.isArray(data) ? data : [];
+  if (!Array.isArray(parts)) throw new Error("its errors are missing");
+  for (const part of parts) {
+    const [error, { hidden, own }] = part;
+    if (!types.isNativeError(error)) throw new Error("its errors are missing");
+    for (const [key, child] of Object.entries(hidden)) define(error, key, child, false);
+    for (const [key, child] of Object.entries(own)) define(error, key, child, true);
   }
-  const deep = error instanceof RangeError ? "it is nested too deep" : reason(error);
-  return new CodecError("", `The value cannot be stored: ${deep}.`, { cause: error });
+  return value;
 }
 
-/** UTF-8 has no lone surrogates; JSON text may escape them. */
-function escapeSurrogates(text: string): string {
-  if (text.isWellFormed()) return text;
-  return text.replace(/\p{Surrogate}/gu, (unit) => `\\u${unit.charCodeAt(0).toString(16)}`);
+function define(error: Error, key: string, value: unknown, enumerable: boolean): void {
+  Object.defineProperty(error, key, { value, enumerable, configurable: true, writable: true });
+}
+
+function textOf(bytes: Uint8Array): string {
+  const body = bytes.subarray(1);
+  if (!isUtf8(body)) throw new Error("it is not UTF-8");
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
+}
+
+function text(how: number, content: string): Uint8Array {
+  const framed = Buffer.allocUnsafeSlow(Buffer.byteLength(content) + 1);
+  framed[0] = how;
+  framed.write(content, 1);
+  return framed;
 }
 
 function behind(how: number, bytes: Uint8Array): Uint8Array {

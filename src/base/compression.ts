@@ -1,9 +1,13 @@
 import * as zlib from "node:zlib";
 import { CodecError, reason } from "./errors.ts";
 
+/** How values are compressed. */
+export type CompressionAlgorithm = "zstd" | "brotli";
+
 /** Packs bytes behind one byte that says how. */
 export interface Compression {
-  pack(bytes: Uint8Array): Uint8Array;
+  /** @param head bytes left free in front, for who frames the result further. */
+  pack(bytes: Uint8Array, head?: number): Uint8Array;
   /** @throws {CodecError} when the bytes are damaged or unpack to more than the bound. */
   unpack(bytes: Uint8Array): Uint8Array;
 }
@@ -16,19 +20,28 @@ const MAX_OUTPUT = 256 * 1024 ** 2;
 /** Node has zstd from 22.15 and 23.8 on. */
 const HAS_ZSTD = typeof zlib.zstdCompressSync === "function";
 
-/** @param threshold bytes from which on it is tried; kept only when it saves a tenth. False: never. */
-export function compression(threshold: number | false): Compression {
+/**
+ * @param threshold bytes from which on compression is tried; kept only when it saves a tenth. False: never.
+ * @param algorithm zstd where Node has it, else brotli. What another process packed is read either way, if Node can.
+ * @param maxOutput bytes a value may unpack to; larger ones are stored as they are.
+ */
+export function compression(
+  threshold: number | false,
+  algorithm: CompressionAlgorithm = HAS_ZSTD ? "zstd" : "brotli",
+  maxOutput: number = MAX_OUTPUT,
+): Compression {
+  const zstd = algorithm === "zstd" && HAS_ZSTD;
   return {
-    pack(bytes) {
-      if (threshold !== false && bytes.length >= threshold) {
-        const packed = HAS_ZSTD ? zlib.zstdCompressSync(bytes) : zlib.brotliCompressSync(bytes, { params: FAST });
-        if (packed.length <= bytes.length * 0.9) return behind(HAS_ZSTD ? ZSTD : BROTLI, packed);
+    pack(bytes, head = 0) {
+      if (threshold !== false && bytes.length >= threshold && bytes.length <= maxOutput) {
+        const packed = zstd ? zlib.zstdCompressSync(bytes, CHECKED) : zlib.brotliCompressSync(bytes, FAST);
+        if (packed.length <= bytes.length * 0.9) return behind(zstd ? ZSTD : BROTLI, packed, head);
       }
-      return behind(PLAIN, bytes);
+      return behind(PLAIN, bytes, head);
     },
     unpack(bytes) {
       const body = bytes.subarray(1);
-      const limit = { maxOutputLength: MAX_OUTPUT };
+      const limit = { maxOutputLength: maxOutput };
       try {
         if (bytes[0] === PLAIN) return body;
         if (bytes[0] === ZSTD && HAS_ZSTD) return zlib.zstdDecompressSync(body, limit);
@@ -36,16 +49,21 @@ export function compression(threshold: number | false): Compression {
       } catch (error) {
         throw new CodecError("", `A compressed value cannot be unpacked: ${reason(error)}`, { cause: error });
       }
-      throw new CodecError("", `A value is packed in a way this process does not know (${bytes[0] ?? "empty"}).`);
+      throw new CodecError(
+        "",
+        `A value is packed in a way this process does not know (${bytes[0] ?? "empty"}).`,
+      );
     },
   };
 }
 
-const FAST = { [zlib.constants.BROTLI_PARAM_QUALITY]: 4 };
+/** Four bytes that tell a damaged value from a whole one. */
+const CHECKED = HAS_ZSTD ? { params: { [zlib.constants.ZSTD_c_checksumFlag]: 1 } } : {};
+const FAST = { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 4 } };
 
-function behind(how: number, bytes: Uint8Array): Uint8Array {
-  const packed = new Uint8Array(bytes.length + 1);
-  packed[0] = how;
-  packed.set(bytes, 1);
+function behind(how: number, bytes: Uint8Array, head: number): Uint8Array {
+  const packed = new Uint8Array(head + 1 + bytes.length);
+  packed[head] = how;
+  packed.set(bytes, head + 1);
   return packed;
 }

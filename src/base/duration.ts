@@ -18,7 +18,11 @@ export function milliseconds(value: unknown, path: string): number {
     const unit = UNITS[match?.[2] ?? ""];
     if (match !== null && unit !== undefined) return Number(match[1]) * unit;
   }
-  throw new OptionError(path, value, 'a duration such as "5m", or milliseconds (0 or more; Infinity for never)');
+  throw new OptionError(
+    path,
+    value,
+    'a duration such as "5m", or milliseconds (0 or more; Infinity for never)',
+  );
 }
 
 /** `milliseconds`, but a number below 1000 that is not 0 calls `suspect` first: seconds were probably meant. */

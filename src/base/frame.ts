@@ -1,5 +1,5 @@
 import type { Codec } from "./codec.ts";
-import { type Compression, compression } from "./compression.ts";
+import { compression } from "./compression.ts";
 import { CodecError } from "./errors.ts";
 
 /** Values as bytes: the codec's id, then its output, compressed when that pays. */
@@ -12,19 +12,20 @@ export interface Frame {
 
 /** @param threshold encoded values of at least this many bytes are compressed; false: never. */
 export function frame(codec: Codec, threshold: number | false): Frame {
-  const wire: Compression = compression(threshold);
+  const { pack, unpack } = compression(threshold);
   return {
     encode(value) {
-      const packed = wire.pack(codec.encode(value));
-      const framed = new Uint8Array(packed.length + 1);
+      const framed = pack(codec.encode(value), 1);
       framed[0] = codec.id;
-      framed.set(packed, 1);
       return framed;
     },
     decode(bytes) {
-      if (bytes[0] !== codec.id)
-        throw new CodecError("", `The bytes were written by codec ${bytes[0] ?? "none"}, not by "${codec.name}" (${codec.id}).`);
-      return codec.decode(wire.unpack(bytes.subarray(1)));
+      const [id] = bytes;
+      if (id === codec.id) return codec.decode(unpack(bytes.subarray(1)));
+      throw new CodecError(
+        "",
+        `The bytes were written by codec ${id ?? "none"}, not by "${codec.name}" (${codec.id}).`,
+      );
     },
   };
 }

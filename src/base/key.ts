@@ -21,22 +21,34 @@ const AT = 64; // "@"
 export function encodeKey(key: Key, maxLength: number): string {
   if (typeof key === "string") {
     // Fast path: no UTF-16 unit takes more than three bytes.
-    if (key.length * 3 <= maxLength && key.length > 0 && key.charCodeAt(0) !== AT && key.charCodeAt(key.length - HASH_LENGTH) !== 35) {
+    if (
+      key.length * 3 <= maxLength &&
+      key.length > 0 &&
+      key.charCodeAt(0) !== AT &&
+      key.charCodeAt(key.length - HASH_LENGTH) !== 35
+    ) {
       if (!key.isWellFormed()) throw new KeyError(key, "well-formed Unicode (it has a lone surrogate)");
       return key;
     }
     if (key === "") throw new KeyError(key, "a key that is not empty");
     return bounded(key.charCodeAt(0) === AT ? `@${key}` : key, maxLength, key);
   }
-  if (!Array.isArray(key) || key.length === 0) throw new KeyError(key, "a string, or an array of one or more strings, numbers, bigints, booleans or null");
-  return bounded(key.map((part: unknown) => encodePart(part, key)).join(":"), maxLength, key);
+  if (!Array.isArray(key) || key.length === 0)
+    throw new KeyError(
+      key,
+      "a string, or an array of one or more strings, numbers, bigints, booleans or null",
+    );
+  // `Array.from` shows holes as undefined, which is refused.
+  return bounded(Array.from(key, (part: unknown) => encodePart(part, key)).join(":"), maxLength, key);
 }
 
 function bounded(text: string, maxLength: number, key: unknown): string {
   if (!text.isWellFormed()) throw new KeyError(key, "well-formed Unicode (it has a lone surrogate)");
   if (Buffer.byteLength(text) <= maxLength && !HASHED.test(text)) return text;
   const hash = createHash("sha256").update(text).digest("base64url");
-  const head = Buffer.from(text).subarray(0, maxLength - HASH_LENGTH).toString("utf8");
+  const head = Buffer.from(text)
+    .subarray(0, maxLength - HASH_LENGTH)
+    .toString("utf8");
   // A character cut in the middle decodes to U+FFFD.
   return `${head.replace(/\uFFFD+$/, "")}#${hash}`;
 }
@@ -44,7 +56,7 @@ function bounded(text: string, maxLength: number, key: unknown): string {
 function encodePart(part: unknown, key: unknown): string {
   switch (typeof part) {
     case "string":
-      return (readsAsScalar(part) ? "'" : "") + part.replace(/[%:*?[\]\\@]/g, percent);
+      return (readsAsScalar(part) ? "'" : "") + part.replace(/^@|[%:*?[\]\\]/g, percent);
     case "number":
       if (!Number.isFinite(part)) throw new KeyError(key, "parts that are finite numbers");
       return Object.is(part, -0) ? "-0" : String(part);
@@ -59,7 +71,8 @@ function encodePart(part: unknown, key: unknown): string {
 }
 
 function readsAsScalar(text: string): boolean {
-  if (text === "" || text === "true" || text === "false" || text === "null" || text.startsWith("'")) return true;
+  if (text === "" || text === "true" || text === "false" || text === "null" || text.startsWith("'"))
+    return true;
   return /^-?\d+n$/.test(text) || /^-?\d+(\.\d+)?(e[+-]\d+)?$/.test(text);
 }
 
@@ -69,7 +82,8 @@ function percent(char: string): string {
 
 /** What all keys of a namespace begin with, and no other key. @throws {OptionError} for an empty name. */
 export function namespacePrefix(name: string): string {
-  if (typeof name !== "string" || name === "" || !name.isWellFormed()) throw new OptionError("namespace", name, "a non-empty name");
+  if (typeof name !== "string" || name === "" || !name.isWellFormed())
+    throw new OptionError("namespace", name, "a non-empty name");
   return `@ns:${encodeName(name)}:`;
 }
 
@@ -79,8 +93,12 @@ export function scopePrefix(owner: Readonly<Record<string, string | number | big
   if (kinds.length === 0) throw new OptionError("scope", owner, 'an owner such as { user: "42" }');
   const pairs = kinds.map((kind) => {
     const id: unknown = owner[kind];
-    const named = (typeof id === "string" && id !== "" && id.isWellFormed()) || typeof id === "bigint" || (typeof id === "number" && Number.isFinite(id));
-    if (kind === "" || !named) throw new OptionError(`scope.${kind}`, id, "the owner's id: a non-empty string, a number or a bigint");
+    const named =
+      (typeof id === "string" && id !== "" && id.isWellFormed()) ||
+      typeof id === "bigint" ||
+      (typeof id === "number" && Number.isFinite(id));
+    if (kind === "" || !named)
+      throw new OptionError(`scope.${kind}`, id, "the owner's id: a non-empty string, a number or a bigint");
     return `${encodeName(kind)}=${encodeName(String(id))}`;
   });
   return `@of:${pairs.join(",")}:`;
@@ -98,12 +116,12 @@ export type Pattern =
 
 /** @throws {OptionError} for an empty or malformed pattern. */
 export function parsePattern(pattern: string): Pattern {
-  if (pattern === "") throw new OptionError("pattern", pattern, 'a pattern that is not empty; "*" is everything');
   const tokens = tokenize(pattern);
   const wild = tokens.findIndex((token) => typeof token !== "string");
   const literal = (list: readonly Token[]): string => list.join("");
   if (wild === -1) return { kind: "key", key: literal(tokens) };
-  if (wild === tokens.length - 1 && tokens[wild] === ANY_RUN) return { kind: "prefix", prefix: literal(tokens.slice(0, -1)) };
+  if (wild === tokens.length - 1 && tokens[wild] === ANY_RUN)
+    return { kind: "prefix", prefix: literal(tokens.slice(0, -1)) };
   return { kind: "glob", glob: pattern };
 }
 
@@ -117,6 +135,8 @@ interface CharClass {
 type Token = string | typeof ANY_RUN | typeof ANY_ONE | CharClass;
 
 function tokenize(glob: string): Token[] {
+  if (typeof glob !== "string" || glob === "")
+    throw new OptionError("pattern", glob, 'a pattern that is not empty; "*" is everything');
   const tokens: Token[] = [];
   for (let i = 0; i < glob.length; i++) {
     const char = glob.charAt(i);
@@ -154,7 +174,8 @@ function charClass(glob: string, start: number): [CharClass, number] {
     if (!(from <= to)) throw new OptionError("pattern", glob, "ranges such as [a-z], the lower end first");
     ranges.push([from, to]);
   }
-  if (i >= glob.length) throw new OptionError("pattern", glob, "every [ to be closed by a ] (write \\[ for the character)");
+  if (i >= glob.length)
+    throw new OptionError("pattern", glob, "every [ to be closed by a ] (write \\[ for the character)");
   return [{ negated, ranges }, i];
 }
 

@@ -1,16 +1,28 @@
 /** Deeper values are left to the careful encoder: they may be circular, and recursion must stay bounded. */
 const MAX_DEPTH = 100;
+/** Objects a walk visits before it gives up: a value full of repeated references unfolds without end. */
+const MAX_OBJECTS = 1_000_000;
 
 /** A place in a value that JSON would lose or change. */
 export interface Lossy {
   /** Such as `.user.roles[0]`; empty for the value itself. */
   readonly path: string;
-  /** Such as "a Date". */
+  /** Such as "an instance of Date". */
   readonly what: string;
 }
 
-/** Whether `JSON.parse(JSON.stringify(value))` gives back an equal value. One pass, no allocation. */
-export function isPlain(value: unknown, depth = 0): boolean {
+let budget = 0;
+
+/**
+ * Whether `JSON.parse(JSON.stringify(value))` gives back an equal value. Repeated references count as plain
+ * (they become copies). This walk runs for every value that leaves the process, so it allocates little.
+ */
+export function isPlain(value: unknown): boolean {
+  budget = MAX_OBJECTS;
+  return walk(value, 0);
+}
+
+function walk(value: unknown, depth: number): boolean {
   switch (typeof value) {
     case "string":
       return value.isWellFormed();
@@ -24,60 +36,99 @@ export function isPlain(value: unknown, depth = 0): boolean {
       return false;
   }
   if (value === null) return true;
-  if (depth > MAX_DEPTH) return false;
-  if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) if (!(i in value) || !isPlain(value[i], depth + 1)) return false;
-    // Extra properties of an array would be lost.
-    return Object.keys(value).length === value.length;
-  }
-  if (Object.getPrototypeOf(value) !== Object.prototype) return false;
-  for (const key of Reflect.ownKeys(value)) {
-    if (typeof key !== "string" || key === "toJSON" || key === "__proto__" || !key.isWellFormed()) return false;
+  if (depth > MAX_DEPTH || budget-- <= 0) return false;
+  if (Array.isArray(value)) return walkArray(value, depth);
+  if (!isRecord(value) || Object.getPrototypeOf(value) === null) return false;
+  const keys = Object.keys(value);
+  if (Object.getOwnPropertyNames(value).length !== keys.length) return false;
+  if (Object.getOwnPropertySymbols(value).length > 0) return false;
+  for (const key of keys) {
+    if (key === "toJSON" || key === "__proto__" || !key.isWellFormed()) return false;
     const property = Object.getOwnPropertyDescriptor(value, key);
-    if (property === undefined || property.enumerable !== true || property.get !== undefined) return false;
-    if (!isPlain(property.value, depth + 1)) return false;
+    if (property === undefined || property.get !== undefined) return false;
+    if (!walk(property.value, depth + 1)) return false;
   }
   return true;
 }
 
+function walkArray(value: readonly unknown[], depth: number): boolean {
+  // A hole reads as undefined, which is not plain either.
+  for (let i = 0; i < value.length; i++) if (!walk(value[i], depth + 1)) return false;
+  // Properties besides the items (as a RegExp match has) would be lost, and so would a class of its own.
+  return Object.keys(value).length === value.length && isBuiltIn(value, Array);
+}
+
+/** An object of no class: `{}`, one from another realm (a `node:vm` context), or one without a prototype. */
+export function isRecord(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype === Object.prototype || prototype === null) return true;
+  return (
+    typeof prototype === "object" &&
+    Object.getPrototypeOf(prototype) === null &&
+    Object.hasOwn(prototype as object, "isPrototypeOf")
+  ); // null is ruled out above
+}
+
+/** Whether a value is of this built-in class itself (of any realm) and not of a class that extends it. */
+export function isBuiltIn(
+  value: object,
+  type: { readonly prototype: object; readonly name: string },
+): boolean {
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === type.prototype || prototype?.constructor?.name === type.name;
+}
+
 /** The first place that makes a value not plain; undefined when it is plain. */
-export function firstLossy(value: unknown, path = "", depth = 0): Lossy | undefined {
-  if (isPlain(value, depth)) return undefined;
+export function firstLossy(value: unknown): Lossy | undefined {
+  return isPlain(value) ? undefined : lossyIn(value, "", 0);
+}
+
+function lossyIn(value: unknown, path: string, depth: number): Lossy {
   if (depth > MAX_DEPTH) return { path, what: `nested more than ${MAX_DEPTH} levels deep, or circular` };
-  if (Array.isArray(value)) {
+  if (Array.isArray(value) && isBuiltIn(value, Array)) {
     for (let i = 0; i < value.length; i++) {
       if (!(i in value)) return { path: `${path}[${i}]`, what: "a hole" };
-      const inside = firstLossy(value[i], `${path}[${i}]`, depth + 1);
-      if (inside !== undefined) return inside;
+      if (!isPlain(value[i])) return lossyIn(value[i], `${path}[${i}]`, depth + 1);
     }
-    return { path, what: "an array with properties of its own" };
-  }
-  if (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
+    if (Object.keys(value).length !== value.length)
+      return { path, what: "an array with properties of its own" };
+  } else if (
+    typeof value === "object" &&
+    value !== null &&
+    Object.getPrototypeOf(value) !== null &&
+    isRecord(value)
+  ) {
     for (const key of Reflect.ownKeys(value)) {
       const place = step(path, key);
       const property = Object.getOwnPropertyDescriptor(value, key);
       if (typeof key === "symbol") return { path: place, what: "keyed by a symbol" };
       if (property?.get !== undefined) return { path: place, what: "a getter" };
       if (property?.enumerable !== true) return { path: place, what: "not enumerable" };
-      const inside = firstLossy(property.value, place, depth + 1);
-      if (inside !== undefined) return inside;
-      if (key === "toJSON" || key === "__proto__" || !key.isWellFormed()) return { path: place, what: "a property of a name that JSON gives another meaning" };
+      if (!isPlain(property.value)) return lossyIn(property.value, place, depth + 1);
+      if (key === "toJSON" || key === "__proto__" || !key.isWellFormed())
+        return { path: place, what: "under a name that JSON gives another meaning" };
     }
-  }
-  return { path, what: describe(value) };
+  } else return { path, what: describe(value) };
+  // Every part is plain by itself.
+  return {
+    path,
+    what: `nested more than ${MAX_DEPTH} levels deep, or made of more than ${MAX_OBJECTS} objects`,
+  };
 }
 
 /** A path one property further. */
 export function step(path: string, key: PropertyKey): string {
   if (typeof key === "symbol") return `${path}[${String(key)}]`;
-  return /^[\p{L}_$][\p{L}\p{N}_$]*$/u.test(String(key)) ? `${path}.${String(key)}` : `${path}[${JSON.stringify(key)}]`;
+  if (typeof key === "number") return `${path}[${key}]`;
+  return /^[\p{L}_$][\p{L}\p{N}_$]*$/u.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`;
 }
 
 /** What a value is, in words. */
 export function describe(value: unknown): string {
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
   if (typeof value === "string") return "text with a lone surrogate";
-  if (typeof value !== "object" || value === null) return value === undefined ? "undefined" : `a ${typeof value}`;
+  if (typeof value !== "object" || value === null)
+    return value === undefined ? "undefined" : `a ${typeof value}`;
   const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
   return typeof name === "string" && name !== "" ? `an instance of ${name}` : "an object without a prototype";
 }

@@ -2,11 +2,20 @@ import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { SchemaError } from "./errors.ts";
 
 /**
- * Checks a value by any Standard Schema library (Zod, Valibot, ArkType, ...) and returns what the schema makes of it.
+ * Checks a value by any Standard Schema library (Zod, Valibot, ArkType, ...) and returns what the schema
+ * makes of it; a promise of it only when the library answers with one.
  * @throws {SchemaError} naming each place that does not match.
  */
-export async function validate<T>(schema: StandardSchemaV1<unknown, T>, value: unknown, key: string): Promise<T> {
-  const result = await schema["~standard"].validate(value);
+export function validate<T>(
+  schema: StandardSchemaV1<unknown, T>,
+  value: unknown,
+  key: string,
+): T | Promise<T> {
+  const result = schema["~standard"].validate(value);
+  return "then" in result ? result.then((settled) => outcome(settled, key)) : outcome(result, key);
+}
+
+function outcome<T>(result: StandardSchemaV1.Result<T>, key: string): T {
   if (result.issues === undefined) return result.value;
   throw new SchemaError(
     key,
