@@ -41,21 +41,39 @@ export function bento(entries = ENTRIES) {
     stores: { memory: bentostore().useL1Layer(memoryDriver({ maxItems: entries, serialize: false })) },
   });
   const get = (key, load) => cache.getOrSet({ key, ttl: "10m", factory: load });
-  return { name: "bentocache", get, many: "Promise.all", getMany: each(get), close: () => cache.disconnectAll() };
+  return {
+    name: "bentocache",
+    get,
+    many: "Promise.all",
+    getMany: each(get),
+    close: () => cache.disconnectAll(),
+  };
 }
 
 /** @returns {Contender} */
 export function cacheable(entries = ENTRIES, useClone = true) {
   const cache = new Cacheable({ primary: createKeyv({ lruSize: entries, useClone }) });
   const get = (key, load) => cache.getOrSet(key, load, { ttl: "10m" });
-  return { name: useClone ? "cacheable" : "cacheable (no clone)", get, many: "Promise.all", getMany: each(get), close: () => cache.disconnect() };
+  return {
+    name: useClone ? "cacheable" : "cacheable (no clone)",
+    get,
+    many: "Promise.all",
+    getMany: each(get),
+    close: () => cache.disconnect(),
+  };
 }
 
 /** @returns {Contender} */
 export function manager(entries = ENTRIES) {
   const cache = createManager({ stores: [createKeyv({ lruSize: entries, useClone: false })] });
   const get = (key, load) => cache.wrap(key, load, 600_000);
-  return { name: "cache-manager", get, many: "Promise.all", getMany: each(get), close: async () => void (await cache.disconnect()) };
+  return {
+    name: "cache-manager",
+    get,
+    many: "Promise.all",
+    getMany: each(get),
+    close: async () => void (await cache.disconnect()),
+  };
 }
 
 /** @returns {Contender} */
@@ -68,7 +86,13 @@ export function dedupe(entries = ENTRIES) {
     load = loader;
     return cache.value(key);
   };
-  return { name: "async-cache-dedupe", get, many: "Promise.all", getMany: each(get), close: async () => undefined };
+  return {
+    name: "async-cache-dedupe",
+    get,
+    many: "Promise.all",
+    getMany: each(get),
+    close: async () => undefined,
+  };
 }
 
 export const contenders = [ours, bento, cacheable, (entries) => cacheable(entries, false), manager, dedupe];

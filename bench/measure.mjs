@@ -52,11 +52,18 @@ export function table(title, results, note = "") {
   console.log(`  ${"".padEnd(24)}${"ops/s".padStart(14)}   ours / it`);
   for (const [name, figures] of results) {
     const ratios = figures.map((figure, i) => ours[i] / figure);
-    const spread = name === first ? "" : `${median(ratios).toFixed(2)}  (${Math.min(...ratios).toFixed(2)}..${Math.max(...ratios).toFixed(2)})`;
-    console.log(`  ${name.padEnd(24)}${Math.round(median(figures)).toLocaleString("en").padStart(14)}   ${spread}`);
+    const spread =
+      name === first
+        ? ""
+        : `${median(ratios).toFixed(2)}  (${Math.min(...ratios).toFixed(2)}..${Math.max(...ratios).toFixed(2)})`;
+    console.log(
+      `  ${name.padEnd(24)}${Math.round(median(figures)).toLocaleString("en").padStart(14)}   ${spread}`,
+    );
   }
   // Against the fastest peer of each round.
   const worst = ours.map((figure, i) => figure / Math.max(...peers.map(([, figures]) => figures[i])));
-  console.log(`  ratio to the fastest peer: ${median(worst).toFixed(2)} (${Math.min(...worst).toFixed(2)}..${Math.max(...worst).toFixed(2)})`);
+  console.log(
+    `  ratio to the fastest peer: ${median(worst).toFixed(2)} (${Math.min(...worst).toFixed(2)}..${Math.max(...worst).toFixed(2)})`,
+  );
   return median(worst);
 }

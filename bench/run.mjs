@@ -12,7 +12,9 @@ const ROUNDS = 7;
 const keys = Array.from({ length: HOT }, (_, i) => `product:${i}`);
 const product = (key) => ({ id: key, name: "A thing", price: 12.5, tags: ["a", "b"] });
 
-console.log(`node ${process.version}, ${cpus().length} cores, ${ROUNDS} interleaved rounds, medians of rounds, (min..max) of ratios`);
+console.log(
+  `node ${process.version}, ${cpus().length} cores, ${ROUNDS} interleaved rounds, medians of rounds, (min..max) of ratios`,
+);
 const list = contenders.map((make) => make());
 const failed = [];
 const need = (what, met) => {
@@ -39,7 +41,10 @@ const hits = await interleave(list, ROUNDS, ({ get }) =>
     }
   }, 100_000),
 );
-need("memory hit >= 3 times the fastest peer", table("Memory hit through getOrSet", hits, "1,000 hot keys, one after the other") >= 3);
+need(
+  "memory hit >= 3 times the fastest peer",
+  table("Memory hit through getOrSet", hits, "1,000 hot keys, one after the other") >= 3,
+);
 
 let fresh = 0;
 const misses = await interleave(list, ROUNDS, ({ get }) =>
@@ -93,16 +98,24 @@ for (const contender of list) {
   calls.length = 0;
   globalThis.gc?.();
   const kept = process.memoryUsage().heapUsed - before;
-  console.log(`  ${contender.name.padEnd(24)}${String(loads).padStart(7)} loads  ${(peak / 1e6).toFixed(1).padStart(6)} MB while waiting  ${(kept / 1e6).toFixed(2).padStart(6)} MB after`);
+  console.log(
+    `  ${contender.name.padEnd(24)}${String(loads).padStart(7)} loads  ${(peak / 1e6).toFixed(1).padStart(6)} MB while waiting  ${(kept / 1e6).toFixed(2).padStart(6)} MB after`,
+  );
   if (contender === list[0]) need("one load for a stampede", loads === 1);
 }
 for (const contender of list) await contender.close();
 
 console.log("\nHeap of 100,000 entries (each in a process of its own)");
 for (const [i, { name }] of list.entries()) {
-  const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", fileURLToPath(new URL("./heap.mjs", import.meta.url)), String(i)]);
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    "--expose-gc",
+    fileURLToPath(new URL("./heap.mjs", import.meta.url)),
+    String(i),
+  ]);
   console.log(`  ${name.padEnd(24)}${stdout.trim().padStart(8)} bytes an entry`);
 }
 
-console.log(failed.length === 0 ? "\nEvery bound that is set here was met." : `\nNot met: ${failed.join("; ")}`);
+console.log(
+  failed.length === 0 ? "\nEvery bound that is set here was met." : `\nNot met: ${failed.join("; ")}`,
+);
 process.exitCode = failed.length === 0 ? 0 : 1;

@@ -55,5 +55,14 @@ export type {
 } from "./coherence/log.ts";
 export { type MemoryLayer, type MemoryOptions, memory } from "./memory/memory.ts";
 export type { LatencyStats } from "./observe/latency.ts";
+export { type CustomSourceOptions, type Loaded, source } from "./sources/custom.ts";
 export type { Source, SourceOptions } from "./sources/source.ts";
-export type { FoundEntry, ReadOptions, Store, StoredEntry, StoreLayer, StoreRead, StoreStats } from "./stores/store.ts";
+export type {
+  FoundEntry,
+  ReadOptions,
+  Store,
+  StoredEntry,
+  StoreLayer,
+  StoreRead,
+  StoreStats,
+} from "./stores/store.ts";

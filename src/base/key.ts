@@ -10,6 +10,15 @@ export type KeyPart = string | number | bigint | boolean | null;
 const HASHED = /#[\w-]{43}$/;
 const HASH_LENGTH = 44;
 const AT = 64; // "@"
+const HASH_SIGN = 35; // "#"
+
+/**
+ * Whether a non-empty key cannot be in need of rewriting but for its length or ill-formed text: it does not
+ * begin as a namespace, nor end as a hashed key does.
+ */
+export function isPlainKey(key: string): boolean {
+  return key.charCodeAt(0) !== AT && key.charCodeAt(key.length - HASH_LENGTH) !== HASH_SIGN;
+}
 
 /**
  * The stored form of a key. A string stays as it is but for a leading "@", which is doubled ("@" begins

@@ -51,7 +51,9 @@ export interface Explanation {
   readonly verdict: "hit" | "stale" | "miss";
   readonly layers: readonly LayerExplanation[];
   /** The last invalidation that concerned the key, if one is remembered. */
-  readonly invalidatedBy: { readonly kind: string; readonly what: string; readonly position: number } | undefined;
+  readonly invalidatedBy:
+    | { readonly kind: string; readonly what: string; readonly position: number }
+    | undefined;
   readonly loading: boolean;
 }
 
@@ -138,7 +140,9 @@ export interface CacheEvents {
 /** Value type of a key: from the type map when the cache has one. */
 export type ValueOf<M, K> = K extends keyof M ? M[K] : unknown;
 /** Keys a cache takes: those of its type map, else any. */
-export type KeyOf<M> = unknown extends M ? Key : (keyof M & string) | readonly [string, ...(string | number | bigint | boolean | null)[]];
+export type KeyOf<M> = unknown extends M
+  ? Key
+  : (keyof M & string) | readonly [string, ...(string | number | bigint | boolean | null)[]];
 
 /** A typed key selects from the map `M`; a cache without a map takes any key and infers the value. */
 export interface Cache<M = unknown> extends AsyncDisposable {
@@ -148,15 +152,34 @@ export interface Cache<M = unknown> extends AsyncDisposable {
   get<K extends KeyOf<M>>(key: K, options?: GetOptions): Promise<ValueOf<M, K> | undefined>;
   get<T>(key: unknown extends M ? Key : never, options?: GetOptions): Promise<T | undefined>;
   /** The cached value, else what `loader` gets: one load at a time per key, whoever asks. */
-  getOrSet<K extends KeyOf<M>, T extends ValueOf<M, K>>(key: K, loader: Loader<T>, options: GetOrSetOptions<T> & { onlyCached: true }): Promise<T | undefined>;
-  getOrSet<K extends KeyOf<M>, T extends ValueOf<M, K>>(key: K, loader: Loader<T>, options?: GetOrSetOptions<T>): Promise<T>;
+  getOrSet<K extends KeyOf<M>, T extends ValueOf<M, K>>(
+    key: K,
+    loader: Loader<T>,
+    options: GetOrSetOptions<T> & { onlyCached: true },
+  ): Promise<T | undefined>;
+  getOrSet<K extends KeyOf<M>, T extends ValueOf<M, K>>(
+    key: K,
+    loader: Loader<T>,
+    options?: GetOrSetOptions<T>,
+  ): Promise<T>;
   /** Cached values in the order of `keys`; `undefined` for misses. */
   getMany<T = unknown>(keys: readonly KeyOf<M>[], options?: GetOptions): Promise<(T | undefined)[]>;
   /** Values in the order of `keys`; one call of `loader` for all that are missing. */
-  getOrSetMany<K extends KeyOf<M>, T>(keys: readonly K[], loader: BatchLoader<K, T>, options?: GetOrSetOptions<T>): Promise<(T | undefined)[]>;
+  getOrSetMany<K extends KeyOf<M>, T>(
+    keys: readonly K[],
+    loader: BatchLoader<K, T>,
+    options?: GetOrSetOptions<T>,
+  ): Promise<(T | undefined)[]>;
 
-  set<K extends KeyOf<M>>(key: K, value: unknown extends M ? unknown : ValueOf<M, K>, options?: SetOptions): Promise<{ readonly position: string }>;
-  setMany<K extends KeyOf<M>>(entries: Iterable<readonly [K, unknown extends M ? unknown : ValueOf<M, K>]>, options?: SetOptions): Promise<{ readonly position: string }>;
+  set<K extends KeyOf<M>>(
+    key: K,
+    value: unknown extends M ? unknown : ValueOf<M, K>,
+    options?: SetOptions,
+  ): Promise<{ readonly position: string }>;
+  setMany<K extends KeyOf<M>>(
+    entries: Iterable<readonly [K, unknown extends M ? unknown : ValueOf<M, K>]>,
+    options?: SetOptions,
+  ): Promise<{ readonly position: string }>;
   /** Whether a fresh value is cached. */
   has(key: KeyOf<M>, options?: GetOptions): Promise<boolean>;
   /** Removes a key from all layers. */
@@ -175,9 +198,15 @@ export interface Cache<M = unknown> extends AsyncDisposable {
   invalidatePattern(pattern: string, options?: InvalidateOptions): Promise<InvalidationReport>;
 
   /** A function whose results are cached by its arguments. */
-  wrap<A extends unknown[], R>(fn: (...args: A) => R | Promise<R>, options?: WrapOptions<A, R>): Wrapped<A, R>;
+  wrap<A extends unknown[], R>(
+    fn: (...args: A) => R | Promise<R>,
+    options?: WrapOptions<A, R>,
+  ): Wrapped<A, R>;
   /** Keys bound to where their values come from. */
-  collection<V, K extends string | number | bigint = string>(name: string, options: CollectionOptions<V, K>): Collection<V, K>;
+  collection<V, K extends string | number | bigint = string>(
+    name: string,
+    options: CollectionOptions<V, K>,
+  ): Collection<V, K>;
   /** A view of this cache in which every key is kept apart from all others. */
   namespace<N = M>(name: string): Cache<N>;
   /** A namespace of one owner: a user, a tenant. */
@@ -198,7 +227,8 @@ export interface Cache<M = unknown> extends AsyncDisposable {
 }
 
 /** Options of `wrap` and `@cached`. */
-export interface WrapOptions<A extends unknown[], R> extends Omit<GetOrSetOptions<Awaited<R>>, "tags" | "signal" | "onlyCached"> {
+export interface WrapOptions<A extends unknown[], R>
+  extends Omit<GetOrSetOptions<Awaited<R>>, "tags" | "signal" | "onlyCached"> {
   /** The key of a call [the function's name and its arguments, canonically encoded]. */
   readonly key?: ((...args: A) => Key) | undefined;
   /** Names the function in generated keys [its `name`]; needed for anonymous functions. */
@@ -218,7 +248,9 @@ export interface Wrapped<A extends unknown[], R> {
 /** Options of a collection: exactly one of `load`, `loadMany`, `source`. */
 export interface CollectionOptions<V, K extends string | number | bigint> extends Omit<CallOptions, "tags"> {
   /** Gets one value on a miss. */
-  readonly load?: ((key: K, context: { readonly signal: AbortSignal }) => V | undefined | Promise<V | undefined>) | undefined;
+  readonly load?:
+    | ((key: K, context: { readonly signal: AbortSignal }) => V | undefined | Promise<V | undefined>)
+    | undefined;
   /** Gets all missing values in one step. */
   readonly loadMany?: BatchLoader<K, V> | undefined;
   /** Where values are loaded from and written to. */
@@ -230,7 +262,10 @@ export interface CollectionOptions<V, K extends string | number | bigint> extend
 }
 
 /** Options of a read of a collection. */
-export type CollectionReadOptions = Pick<GetOrSetOptions, "fresh" | "onlyCached" | "after" | "signal" | "report">;
+export type CollectionReadOptions = Pick<
+  GetOrSetOptions,
+  "fresh" | "onlyCached" | "after" | "signal" | "report"
+>;
 
 /** Keys bound to where their values come from. Concurrent `get`s of one tick make one load. */
 export interface Collection<V, K extends string | number | bigint = string> {

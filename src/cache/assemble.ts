@@ -18,7 +18,18 @@ import type { CacheOptions, Logger } from "./options.ts";
 import { DEFAULTS, isEntryOption, type LifetimeOptions, refuseUnknown, resolveOptions } from "./resolve.ts";
 
 const CACHE_OPTIONS = new Set([
-  ...["name", "layers", "log", "maxLag", "policies", "codec", "compressAbove", "isolate", "maxKeyLength", "logger"],
+  ...[
+    "name",
+    "layers",
+    "log",
+    "maxLag",
+    "policies",
+    "codec",
+    "compressAbove",
+    "isolate",
+    "maxKeyLength",
+    "logger",
+  ],
   ...["clock", "random"],
 ]);
 const ISOLATES: readonly unknown[] = [undefined, false, "freeze", "clone"];
@@ -40,7 +51,8 @@ export function assemble(options: CacheOptions): Assembled {
   const name = options.name ?? "cache";
   if (typeof name !== "string" || !/^[\w.-]{1,64}$/.test(name))
     throw new OptionError("name", name, "1 to 64 letters, digits, '.', '_' or '-'");
-  if (!ISOLATES.includes(options.isolate)) throw new OptionError("isolate", options.isolate, 'false, "freeze" or "clone"');
+  if (!ISOLATES.includes(options.isolate))
+    throw new OptionError("isolate", options.isolate, 'false, "freeze" or "clone"');
   const maxKeyLength = options.maxKeyLength ?? 250;
   if (!Number.isInteger(maxKeyLength) || maxKeyLength < 100)
     throw new OptionError("maxKeyLength", maxKeyLength, "a whole number of bytes, 100 or more");
@@ -49,7 +61,9 @@ export function assemble(options: CacheOptions): Assembled {
   const clock = options.clock ?? systemClock();
   const random = options.random ?? Math.random;
   const suspect = (path: string, ms: number): void =>
-    warn(`${path}: ${ms} is ${ms} milliseconds. If seconds were meant, write "${ms}s"; if not, write "${ms}ms".`);
+    warn(
+      `${path}: ${ms} is ${ms} milliseconds. If seconds were meant, write "${ms}s"; if not, write "${ms}ms".`,
+    );
   const defaults = resolveOptions(DEFAULTS, options, "", suspect);
   const policies = new Map<string, LifetimeOptions>();
   for (const [policy, given] of Object.entries(options.policies ?? {})) {
@@ -97,7 +111,10 @@ export function assemble(options: CacheOptions): Assembled {
   return { core, maxKeyLength, advice: adviceFor(core, defaults, warn) };
 }
 
-function sortLayers(layers: readonly (MemoryLayer | StoreLayer)[]): { near: MemoryLayer | undefined; far: StoreLayer[] } {
+function sortLayers(layers: readonly (MemoryLayer | StoreLayer)[]): {
+  near: MemoryLayer | undefined;
+  far: StoreLayer[];
+} {
   if (!Array.isArray(layers) || layers.length === 0)
     throw new OptionError("layers", layers, "one layer or more, such as [memory()] or [memory(), disk()]");
   const far: StoreLayer[] = [];
@@ -109,7 +126,11 @@ function sortLayers(layers: readonly (MemoryLayer | StoreLayer)[]): { near: Memo
       near = layer;
     } else if (layer?.kind === "store") {
       if (far.some((other) => other.name === layer.name))
-        throw new OptionError(path, layer.name, "each layer to have a name of its own; give this one another `name`");
+        throw new OptionError(
+          path,
+          layer.name,
+          "each layer to have a name of its own; give this one another `name`",
+        );
       far.push(layer);
     } else throw new OptionError(path, layer, "a layer: what memory(), disk() or another driver returns");
   }
@@ -120,20 +141,26 @@ function sortLayers(layers: readonly (MemoryLayer | StoreLayer)[]): { near: Memo
 function adviceFor(core: Core, defaults: LifetimeOptions, warn: Logger): string[] {
   const advice: string[] = [];
   const shared = core.stores.length > 0;
-  if (!shared) advice.push("No shared store: entries end with this process, and other processes load for themselves.");
+  if (!shared)
+    advice.push("No shared store: entries end with this process, and other processes load for themselves.");
   if (shared && !core.log.shared)
-    advice.push("The log is local: invalidations by other processes do not reach this one's memory. Use a store that brings a log.");
+    advice.push(
+      "The log is local: invalidations by other processes do not reach this one's memory. Use a store that brings a log.",
+    );
   if (core.memory === undefined) advice.push("No memory layer: every hit costs a read of a store.");
   if (defaults.ttl === Number.POSITIVE_INFINITY)
     advice.push("No default ttl: entries without their own live until they are invalidated or evicted.");
-  if (defaults.grace === 0) advice.push("No default grace: when a load fails there is no stale value to serve instead.");
+  if (defaults.grace === 0)
+    advice.push("No default grace: when a load fails there is no stale value to serve instead.");
   if (shared && !core.log.shared) warn(advice.find((line) => line.startsWith("The log is local")) ?? "");
   return advice;
 }
 
 function speaker(name: string, logger: Logger | false | undefined): Logger {
   if (logger === false) return () => undefined;
-  if (logger === undefined) return (message) => process.emitWarning(`[${name}] ${message}`, { type: "CachingUniversalWarning" });
-  if (typeof logger !== "function") throw new OptionError("logger", logger, "a function that takes a message, or false");
+  if (logger === undefined)
+    return (message) => process.emitWarning(`[${name}] ${message}`, { type: "CachingUniversalWarning" });
+  if (typeof logger !== "function")
+    throw new OptionError("logger", logger, "a function that takes a message, or false");
   return logger;
 }

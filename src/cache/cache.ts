@@ -1,7 +1,14 @@
 import type { Duration } from "../base/duration.ts";
-import { OptionError } from "../base/errors.ts";
 import { lifetime } from "../base/duration.ts";
-import { encodeKey, escapeGlob, namespacePrefix, parsePattern, scopePrefix } from "../base/key.ts";
+import { OptionError } from "../base/errors.ts";
+import {
+  encodeKey,
+  escapeGlob,
+  isPlainKey,
+  namespacePrefix,
+  parsePattern,
+  scopePrefix,
+} from "../base/key.ts";
 import type {
   Cache,
   CacheEvents,
@@ -30,8 +37,8 @@ import type {
   SetOptions,
 } from "./options.ts";
 import { Reader } from "./reader.ts";
-import { Writer } from "./writer.ts";
 import { wrapFunction } from "./wrap.ts";
+import { Writer } from "./writer.ts";
 
 /** What all views (namespaces, scopes) of one cache share. */
 interface Shared {
@@ -53,12 +60,22 @@ interface Shared {
  */
 export function createCache<M = unknown>(options: CacheOptions = {}): Cache<M> {
   const { core, maxKeyLength, advice } = assemble(options);
-  const shared: Shared = { core, reader: new Reader(core), writer: new Writer(core), maxKeyLength, advice, closing: undefined };
+  const shared: Shared = {
+    core,
+    reader: new Reader(core),
+    writer: new Writer(core),
+    maxKeyLength,
+    advice,
+    closing: undefined,
+  };
   // One class serves every type map: the map only narrows what callers may pass.
   return new CacheView(shared, "") as unknown as Cache<M>;
 }
 
-class CacheView implements Omit<Cache<unknown>, "get" | "getOrSet" | "getMany" | "getOrSetMany" | "peek" | "namespace" | "scope"> {
+class CacheView
+  implements
+    Omit<Cache<unknown>, "get" | "getOrSet" | "getMany" | "getOrSetMany" | "peek" | "namespace" | "scope">
+{
   readonly #shared: Shared;
   readonly #prefix: string;
   readonly #reader: Reader;
@@ -88,6 +105,11 @@ class CacheView implements Omit<Cache<unknown>, "get" | "getOrSet" | "getMany" |
   }
 
   getOrSet(key: Key, loader: Loader<unknown>, options?: GetOrSetOptions): Promise<unknown> {
+    // What is stored under a plain key's own text was stored by that key: no need to check the key to find it.
+    if (typeof key === "string" && isPlainKey(key)) {
+      const hit = this.#reader.hit(this.#prefix === "" ? key : this.#prefix + key, options);
+      if (hit !== undefined) return hit;
+    }
     try {
       return this.#reader.getOrSet(this.#key(key), loader, options);
     } catch (error) {
@@ -99,7 +121,11 @@ class CacheView implements Omit<Cache<unknown>, "get" | "getOrSet" | "getMany" |
     return this.#reader.getMany(this.#keys(keys, "keys"), options);
   }
 
-  async getOrSetMany<K extends Key>(keys: readonly K[], loader: BatchLoader<K, unknown>, options?: GetOrSetOptions): Promise<unknown[]> {
+  async getOrSetMany<K extends Key>(
+    keys: readonly K[],
+    loader: BatchLoader<K, unknown>,
+    options?: GetOrSetOptions,
+  ): Promise<unknown[]> {
     return this.#reader.getOrSetMany(this.#keys(keys, "keys"), keys, loader, options);
   }
 
@@ -107,7 +133,10 @@ class CacheView implements Omit<Cache<unknown>, "get" | "getOrSet" | "getMany" |
     return this.#writer.setMany([[this.#key(key), value]], options);
   }
 
-  async setMany(entries: Iterable<readonly [Key, unknown]>, options?: SetOptions): Promise<{ readonly position: string }> {
+  async setMany(
+    entries: Iterable<readonly [Key, unknown]>,
+    options?: SetOptions,
+  ): Promise<{ readonly position: string }> {
     const keyed: [string, unknown][] = [];
     for (const [key, value] of entries) keyed.push([this.#key(key), value]);
     return this.#writer.setMany(keyed, options);
@@ -130,11 +159,16 @@ class CacheView implements Omit<Cache<unknown>, "get" | "getOrSet" | "getMany" |
   }
 
   async touch(key: Key, ttl?: Duration): Promise<boolean> {
-    return this.#writer.touch(this.#key(key), ttl === undefined ? undefined : lifetime(ttl, "ttl", this.#core.suspect));
+    return this.#writer.touch(
+      this.#key(key),
+      ttl === undefined ? undefined : lifetime(ttl, "ttl", this.#core.suspect),
+    );
   }
 
   async clear(options?: InvalidateOptions): Promise<InvalidationReport> {
-    return this.#prefix === "" ? this.#writer.clear(options) : this.#writer.invalidatePrefix(this.#prefix, options);
+    return this.#prefix === ""
+      ? this.#writer.clear(options)
+      : this.#writer.invalidatePrefix(this.#prefix, options);
   }
 
   async invalidateTags(tags: readonly string[], options?: InvalidateOptions): Promise<InvalidationReport> {
@@ -149,12 +183,18 @@ class CacheView implements Omit<Cache<unknown>, "get" | "getOrSet" | "getMany" |
     return this.#writer.invalidatePattern(escapeGlob(this.#prefix) + escapeReserved(pattern), options);
   }
 
-  wrap<A extends unknown[], R>(fn: (...args: A) => R | Promise<R>, options?: WrapOptions<A, R>): Wrapped<A, R> {
+  wrap<A extends unknown[], R>(
+    fn: (...args: A) => R | Promise<R>,
+    options?: WrapOptions<A, R>,
+  ): Wrapped<A, R> {
     // The view takes any key; `Cache<unknown>` is the same thing with its overloads.
     return wrapFunction(this as unknown as Cache, fn, options);
   }
 
-  collection<V, K extends string | number | bigint = string>(name: string, options: CollectionOptions<V, K>): Collection<V, K> {
+  collection<V, K extends string | number | bigint = string>(
+    name: string,
+    options: CollectionOptions<V, K>,
+  ): Collection<V, K> {
     return collectionOf(this as unknown as Cache, name, options); // as above
   }
 
@@ -174,7 +214,9 @@ class CacheView implements Omit<Cache<unknown>, "get" | "getOrSet" | "getMany" |
     return explain(this.#core, this.#key(key));
   }
 
-  async *keys(options: { readonly prefix?: string; readonly signal?: AbortSignal } = {}): AsyncGenerator<string> {
+  async *keys(
+    options: { readonly prefix?: string; readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<string> {
     const core = this.#core;
     core.assertOpen();
     const prefix = this.#prefix + escapeReserved(options.prefix ?? "");

@@ -1,8 +1,15 @@
-import { LayerError, OptionError, CacheError, show } from "../base/errors.ts";
+import { CacheError, LayerError, OptionError, show } from "../base/errors.ts";
 import { validate } from "../base/standard-schema.ts";
 import type { Cache, Collection, CollectionOptions, CollectionReadOptions } from "./api.ts";
 import { Batcher } from "./batcher.ts";
-import type { GetOrSetOptions, InvalidateOptions, InvalidationReport, Key, LoadContext, SetOptions } from "./options.ts";
+import type {
+  GetOrSetOptions,
+  InvalidateOptions,
+  InvalidationReport,
+  Key,
+  LoadContext,
+  SetOptions,
+} from "./options.ts";
 import { isEntryOption, refuseUnknown } from "./resolve.ts";
 
 type Scalar = string | number | bigint;
@@ -13,17 +20,23 @@ const COLLECTION_OPTIONS = new Set(["load", "loadMany", "source", "write", "sche
  * Keys bound to where their values come from.
  * @throws {OptionError} when not exactly one of `load`, `loadMany`, `source` is given.
  */
-export function collectionOf<V, K extends Scalar>(cache: Cache, name: string, options: CollectionOptions<V, K>): Collection<V, K> {
+export function collectionOf<V, K extends Scalar>(
+  cache: Cache,
+  name: string,
+  options: CollectionOptions<V, K>,
+): Collection<V, K> {
   if (typeof name !== "string" || name === "") throw new OptionError("collection", name, "a non-empty name");
   const path = `collection "${name}"`;
   refuseUnknown(options, path, (option) => COLLECTION_OPTIONS.has(option) || isEntryOption(option));
   const { load, loadMany, source, write = "through", schema, tags, ...entry } = options;
   if ([load, loadMany, source].filter((given) => given !== undefined).length !== 1)
     throw new OptionError(path, Object.keys(options), "exactly one of `load`, `loadMany` and `source`");
-  if (write !== "through" && write !== "around") throw new OptionError(`${path}.write`, write, '"through" or "around"');
+  if (write !== "through" && write !== "around")
+    throw new OptionError(`${path}.write`, write, '"through" or "around"');
 
   const keyOf = (key: K): Key => [name, checked(key)];
-  const tagsOf = (value: V, key: K): readonly string[] => (typeof tags === "function" ? tags(value, key) : (tags ?? []));
+  const tagsOf = (value: V, key: K): readonly string[] =>
+    typeof tags === "function" ? tags(value, key) : (tags ?? []);
   const many = manyLoader(options);
   const batcher = many === undefined ? undefined : new Batcher<K, V>(many);
 
@@ -33,14 +46,17 @@ export function collectionOf<V, K extends Scalar>(cache: Cache, name: string, op
     ...(schema === undefined ? {} : { schema }),
     ...(Array.isArray(tags) ? { tags } : {}),
   });
-  const loaderFor = (key: K) => async (context: LoadContext<V>): Promise<V> => {
-    const value = batcher === undefined ? await load?.(key, context) : await batcher.load(key);
-    if (value !== undefined && typeof tags === "function") context.tags(...tags(value, key));
-    return value as V; // undefined is "nothing there"; `get` says so in its type
-  };
+  const loaderFor =
+    (key: K) =>
+    async (context: LoadContext<V>): Promise<V> => {
+      const value = batcher === undefined ? await load?.(key, context) : await batcher.load(key);
+      if (value !== undefined && typeof tags === "function") context.tags(...tags(value, key));
+      return value as V; // undefined is "nothing there"; `get` says so in its type
+    };
   const writing = (value: V, key: K): SetOptions => ({ ...entry, tags: tagsOf(value, key) });
   const valid = async (key: K, value: V): Promise<V> => {
-    if (value === undefined) throw new OptionError(`${path}.set`, value, "a value; use delete(key) to take one out");
+    if (value === undefined)
+      throw new OptionError(`${path}.set`, value, "a value; use delete(key) to take one out");
     return schema === undefined ? value : await validate(schema, value, String(keyOf(key)));
   };
   const inSource = async <T>(action: string, work: () => Promise<T>): Promise<T> => {
@@ -62,7 +78,8 @@ export function collectionOf<V, K extends Scalar>(cache: Cache, name: string, op
 
     async getMany(keys, given) {
       const names = keys.map((key) => checked(key));
-      if (many === undefined || typeof tags === "function") return Promise.all(names.map((key) => self.get(key, given)));
+      if (many === undefined || typeof tags === "function")
+        return Promise.all(names.map((key) => self.get(key, given)));
       const byName = new Map(names.map((key) => [keyText(keyOf(key)), key]));
       return cache.getOrSetMany(
         names.map(keyOf),
@@ -101,8 +118,14 @@ export function collectionOf<V, K extends Scalar>(cache: Cache, name: string, op
         }
       }
       if (write === "around") return cache.deleteMany(keys);
-      if (typeof tags !== "function") return cache.setMany(rows.map(([key, value]) => [keyOf(key), value] as const), { ...entry, tags: tags ?? [] });
-      const written = await Promise.all(rows.map(([key, value]) => cache.set(keyOf(key), value, writing(value, key))));
+      if (typeof tags !== "function")
+        return cache.setMany(
+          rows.map(([key, value]) => [keyOf(key), value] as const),
+          { ...entry, tags: tags ?? [] },
+        );
+      const written = await Promise.all(
+        rows.map(([key, value]) => cache.set(keyOf(key), value, writing(value, key))),
+      );
       return written.at(-1) ?? { position: "" };
     },
 
@@ -154,7 +177,11 @@ function manyLoader<V, K extends Scalar>(
   if (loadMany === undefined) return undefined;
   return async (keys) => {
     const found = await loadMany(keys, { signal: new AbortController().signal });
-    if (!(found instanceof Map)) throw new CacheError("ERR_CACHE_LOADER", `loadMany must answer with a Map of key to value, not ${show(found)}.`);
+    if (!(found instanceof Map))
+      throw new CacheError(
+        "ERR_CACHE_LOADER",
+        `loadMany must answer with a Map of key to value, not ${show(found)}.`,
+      );
     return found;
   };
 }

@@ -1,21 +1,24 @@
 import type { Clock, Timer } from "../base/clock.ts";
-import { CodecError, ClosedError, LayerError, OptionError, reason } from "../base/errors.ts";
+import { ClosedError, CodecError, LayerError, OptionError, reason } from "../base/errors.ts";
 import type { Frame } from "../base/frame.ts";
 import { globMatcher } from "../base/key.ts";
 import { Invalidations } from "../coherence/invalidations.ts";
 import type { Appended, Log, LogHead, LogRecord, Position } from "../coherence/log.ts";
 import type { MemoryEngine } from "../memory/engine.ts";
-import { CacheCounters, LayerCounters } from "../observe/counters.ts";
-import { Emitter } from "../observe/emitter.ts";
+import { type CacheCounters, LayerCounters } from "../observe/counters.ts";
+import type { Emitter } from "../observe/emitter.ts";
 import type { CacheEvents } from "./api.ts";
 import { Entry, type EntryFacts } from "./entry.ts";
 import { type Flight, Flights } from "./flight.ts";
 import type { GuardedStore } from "./guarded-store.ts";
-import { protect, type Protection } from "./isolation.ts";
+import { type Protection, protect } from "./isolation.ts";
 import { isCallOption, type LifetimeOptions, refuseUnknown, resolveOptions } from "./resolve.ts";
 
 /** How long the log is left alone after it could not be opened, in milliseconds. */
 const REOPEN_AFTER = 1_000;
+
+/** Deadlines within this many milliseconds are told by an exact reading of the clock. */
+const NEAR = 1_000;
 
 /** What a core is made of: every option resolved, every layer opened. */
 export interface CoreParts {
@@ -63,8 +66,10 @@ export class Core {
   /** Keys with a write under way, and the position of the last record about them. */
   readonly #writing = new Map<string, { writers: number; last: Position }>();
   #reopen: Timer | undefined;
+  readonly #recent: () => number;
 
   constructor(parts: CoreParts) {
+    this.#recent = parts.clock.recent ?? (() => Number.POSITIVE_INFINITY);
     this.name = parts.name;
     this.clock = parts.clock;
     this.random = parts.random;
@@ -96,7 +101,8 @@ export class Core {
     if (policy !== undefined) {
       const found = typeof policy === "string" ? this.#policies.get(policy) : undefined;
       const known = [...this.#policies.keys()].join(", ") || "none";
-      if (found === undefined) throw new OptionError("policy", policy, `the name of a policy of this cache (it has: ${known})`);
+      if (found === undefined)
+        throw new OptionError("policy", policy, `the name of a policy of this cache (it has: ${known})`);
       base = found;
     }
     return resolveOptions(base, options, "", this.suspect);
@@ -104,7 +110,9 @@ export class Core {
 
   /** Warns once of a lifetime that was probably meant in seconds. */
   readonly suspect = (path: string, ms: number): void => {
-    this.warnOnce(`${path}: ${ms} is ${ms} milliseconds. If seconds were meant, write "${ms}s"; if not, write "${ms}ms".`);
+    this.warnOnce(
+      `${path}: ${ms} is ${ms} milliseconds. If seconds were meant, write "${ms}s"; if not, write "${ms}ms".`,
+    );
   };
 
   warnOnce(message: string): void {
@@ -115,6 +123,11 @@ export class Core {
 
   assertOpen(): void {
     if (this.closed) throw new ClosedError(this.name);
+  }
+
+  /** Whether a deadline lies ahead; the clock is read only for one that is near (or when it has no cheaper reading). */
+  isBefore(deadline: number): boolean {
+    return this.#recent() < deadline - NEAR || this.clock.now() < deadline;
   }
 
   /** Whether memory may be believed: the log is followed, or was heard of less than `maxLag` ago (P2). */
@@ -139,7 +152,10 @@ export class Core {
     let usable = now < entry.staleUntil;
     if (usable && entry.checked !== known.version) {
       // Below the floor the index has gaps: what was invalidated by tag there cannot be told, so it is not believed.
-      const verdict = entry.asOf < known.floor && entry.tags.length > 0 ? "invalid" : known.verdict(key, entry.tags, entry.asOf);
+      const verdict =
+        entry.asOf < known.floor && entry.tags.length > 0
+          ? "invalid"
+          : known.verdict(key, entry.tags, entry.asOf);
       if (verdict === "stale") entry.expire(now);
       usable = verdict !== "invalid" && now < entry.staleUntil;
       if (usable) entry.checked = known.version;
@@ -158,7 +174,10 @@ export class Core {
 
   /** Makes an entry whose value is protected as `isolate` says. @throws {CodecError} when it cannot be. */
   entry(facts: EntryFacts, options: LifetimeOptions): Entry {
-    return new Entry({ ...facts, value: facts.kind === "value" ? protect(facts.value, this.isolate) : facts.value }, this.clock.now()).arm(options);
+    return new Entry(
+      { ...facts, value: facts.kind === "value" ? protect(facts.value, this.isolate) : facts.value },
+      this.clock.now(),
+    ).arm(options);
   }
 
   /** Appends to the log. @throws {LayerError} when the log did not take it: then nothing is promised. */
@@ -324,11 +343,17 @@ export class Core {
         }
         return;
       case "tags":
-        this.flights.detachWhere(soft, (flight) => flight.asOf < position && flight.tags.some((tag) => record.tags.includes(tag)));
+        this.flights.detachWhere(
+          soft,
+          (flight) => flight.asOf < position && flight.tags.some((tag) => record.tags.includes(tag)),
+        );
         return;
       case "prefix":
       case "glob": {
-        const concerns = record.kind === "prefix" ? (key: string) => key.startsWith(record.prefix) : globMatcher(record.glob);
+        const concerns =
+          record.kind === "prefix"
+            ? (key: string) => key.startsWith(record.prefix)
+            : globMatcher(record.glob);
         this.flights.detachWhere(soft, (flight) => flight.asOf < position && concerns(flight.key));
         return;
       }

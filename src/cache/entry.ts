@@ -47,7 +47,8 @@ export class Entry {
 
   /** Arms eager refresh and the fast path, by the options of the read that stores it. */
   arm(options: LifetimeOptions): this {
-    if (options.eagerAt > 0 && Number.isFinite(this.ttl)) this.eagerAt = this.storedAt + this.ttl * options.eagerAt;
+    if (options.eagerAt > 0 && Number.isFinite(this.ttl))
+      this.eagerAt = this.storedAt + this.ttl * options.eagerAt;
     this.beta = Number.isFinite(this.ttl) ? options.eagerBeta : 0;
     this.rearm();
     return this;

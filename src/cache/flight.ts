@@ -49,7 +49,13 @@ export class Flight {
   #controller: AbortController | undefined;
   #abortedWith: { readonly reason: unknown } | undefined;
 
-  constructor(key: string, options: LifetimeOptions, asOf: Position, startedAt: number, stale: Entry | undefined) {
+  constructor(
+    key: string,
+    options: LifetimeOptions,
+    asOf: Position,
+    startedAt: number,
+    stale: Entry | undefined,
+  ) {
     this.key = key;
     this.options = options;
     this.tags = options.tags;
@@ -96,7 +102,8 @@ export class Flight {
 
   /** Takes in another caller: tags unite, the shortest ttl wins. */
   join(options: LifetimeOptions): void {
-    if (options.tags !== this.tags && options.tags.length > 0) this.tags = [...new Set([...this.tags, ...options.tags])];
+    if (options.tags !== this.tags && options.tags.length > 0)
+      this.tags = [...new Set([...this.tags, ...options.tags])];
     if (options.ttl < this.options.ttl) this.ttlCap = Math.min(this.ttlCap, options.ttl);
   }
 }

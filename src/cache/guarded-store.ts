@@ -40,13 +40,7 @@ export class GuardedStore {
   #payTimer = false;
   #closed = false;
 
-  constructor(
-    store: Store,
-    timeout: number,
-    clock: Clock,
-    random: () => number,
-    events: StoreEvents,
-  ) {
+  constructor(store: Store, timeout: number, clock: Clock, random: () => number, events: StoreEvents) {
     this.#store = store;
     this.name = store.name;
     this.#timeout = timeout;

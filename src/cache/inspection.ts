@@ -1,6 +1,13 @@
 import type { Position } from "../coherence/log.ts";
 import type { LayerCounters } from "../observe/counters.ts";
-import type { CacheHealth, CacheStats, Explanation, LayerExplanation, LayerStats, PeekedEntry } from "./api.ts";
+import type {
+  CacheHealth,
+  CacheStats,
+  Explanation,
+  LayerExplanation,
+  LayerStats,
+  PeekedEntry,
+} from "./api.ts";
 import { type Core, subject } from "./core.ts";
 import type { Entry } from "./entry.ts";
 import { UNAVAILABLE } from "./guarded-store.ts";
@@ -39,12 +46,16 @@ export async function explain(core: Core, key: string): Promise<Explanation> {
     oldest = Math.min(oldest, layer.asOf ?? oldest);
   }
   const last = core.invalidations.last(key, [...tags]);
-  const serving = layers.find((layer) => layer.answer === "hit") ?? layers.find((layer) => layer.answer === "stale");
+  const serving =
+    layers.find((layer) => layer.answer === "hit") ?? layers.find((layer) => layer.answer === "stale");
   return {
     key,
     verdict: serving?.answer === "hit" ? "hit" : serving?.answer === "stale" ? "stale" : "miss",
     layers,
-    invalidatedBy: last === undefined ? undefined : { kind: last.record.kind, what: subject(last.record), position: last.position },
+    invalidatedBy:
+      last === undefined
+        ? undefined
+        : { kind: last.record.kind, what: subject(last.record), position: last.position },
     loading: core.flights.load(key) !== undefined,
   };
 }
@@ -53,45 +64,78 @@ function explainMemory(core: Core, key: string): LayerExplanation | undefined {
   if (core.memory === undefined) return undefined;
   const layer = "memory";
   if (!core.trusts())
-    return { layer, answer: "skipped", why: `The log "${core.log.name}" is not followed (${core.logError ?? "it lags"}), so memory is not believed.` };
+    return {
+      layer,
+      answer: "skipped",
+      why: `The log "${core.log.name}" is not followed (${core.logError ?? "it lags"}), so memory is not believed.`,
+    };
   const now = core.clock.now();
   const raw = core.memory.peek(key);
-  if (raw === undefined) return { layer, answer: "miss", why: "There is no entry: never stored, evicted, removed, or expired." };
+  if (raw === undefined)
+    return { layer, answer: "miss", why: "There is no entry: never stored, evicted, removed, or expired." };
   const facts = { layer, age: now - raw.storedAt, ttl: raw.freshUntil - now, tags: raw.tags, asOf: raw.asOf };
   const entry = core.glance(key, now);
   if (entry === undefined) {
-    if (now >= raw.staleUntil) return { ...facts, answer: "miss", why: `Its ttl and grace ended ${ms(now - raw.staleUntil)} ago.` };
+    if (now >= raw.staleUntil)
+      return { ...facts, answer: "miss", why: `Its ttl and grace ended ${ms(now - raw.staleUntil)} ago.` };
     return { ...facts, answer: "invalidated", why: because(core, key, raw.tags, raw.asOf) };
   }
   return { ...facts, ...freshness(entry, now) };
 }
 
-async function explainStore(core: Core, store: Core["stores"][number], key: string): Promise<LayerExplanation> {
+async function explainStore(
+  core: Core,
+  store: Core["stores"][number],
+  key: string,
+): Promise<LayerExplanation> {
   const layer = store.name;
   const reads = await store.read([key], {});
-  if (reads === UNAVAILABLE) return { layer, answer: "skipped", why: `It does not answer (${store.state}): ${store.lastError ?? "a removal is owed"}.` };
+  if (reads === UNAVAILABLE)
+    return {
+      layer,
+      answer: "skipped",
+      why: `It does not answer (${store.state}): ${store.lastError ?? "a removal is owed"}.`,
+    };
   const found = reads[0]?.found;
-  if (found === undefined) return { layer, answer: "miss", why: "There is no entry: never stored, evicted, removed, or expired." };
+  if (found === undefined)
+    return { layer, answer: "miss", why: "There is no entry: never stored, evicted, removed, or expired." };
   const { entry, age } = found;
   const facts = { layer, age, ttl: entry.ttl - age, tags: entry.tags, asOf: entry.asOf };
   if (entry.generation !== core.invalidations.generation)
-    return { ...facts, answer: "invalidated", why: "It is of an earlier generation: the cache was cleared, or its log was lost." };
+    return {
+      ...facts,
+      answer: "invalidated",
+      why: "It is of an earlier generation: the cache was cleared, or its log was lost.",
+    };
   const verdict = core.invalidations.verdict(key, entry.tags, entry.asOf);
-  if (verdict === "invalid") return { ...facts, answer: "invalidated", why: because(core, key, entry.tags, entry.asOf) };
-  if (verdict === "stale") return { ...facts, answer: "stale", why: because(core, key, entry.tags, entry.asOf) };
-  if (age < entry.ttl) return { ...facts, answer: "hit", why: `It is fresh for another ${ms(entry.ttl - age)}.` };
-  return { ...facts, answer: "stale", why: `Its ttl ended ${ms(age - entry.ttl)} ago; grace serves it for another ${ms(entry.ttl + entry.grace - age)}.` };
+  if (verdict === "invalid")
+    return { ...facts, answer: "invalidated", why: because(core, key, entry.tags, entry.asOf) };
+  if (verdict === "stale")
+    return { ...facts, answer: "stale", why: because(core, key, entry.tags, entry.asOf) };
+  if (age < entry.ttl)
+    return { ...facts, answer: "hit", why: `It is fresh for another ${ms(entry.ttl - age)}.` };
+  return {
+    ...facts,
+    answer: "stale",
+    why: `Its ttl ended ${ms(age - entry.ttl)} ago; grace serves it for another ${ms(entry.ttl + entry.grace - age)}.`,
+  };
 }
 
 function freshness(entry: Entry, now: number): Pick<LayerExplanation, "answer" | "why"> {
-  if (entry.kind === "error") return { answer: "hit", why: `A failed load is cached for another ${ms(entry.freshUntil - now)}.` };
-  if (now < entry.freshUntil) return { answer: "hit", why: `It is fresh for another ${ms(entry.freshUntil - now)}.` };
-  return { answer: "stale", why: `Its ttl ended ${ms(now - entry.freshUntil)} ago; grace serves it for another ${ms(entry.staleUntil - now)}.` };
+  if (entry.kind === "error")
+    return { answer: "hit", why: `A failed load is cached for another ${ms(entry.freshUntil - now)}.` };
+  if (now < entry.freshUntil)
+    return { answer: "hit", why: `It is fresh for another ${ms(entry.freshUntil - now)}.` };
+  return {
+    answer: "stale",
+    why: `Its ttl ended ${ms(now - entry.freshUntil)} ago; grace serves it for another ${ms(entry.staleUntil - now)}.`,
+  };
 }
 
 function because(core: Core, key: string, tags: readonly string[], asOf: Position): string {
   const last = core.invalidations.last(key, tags);
-  if (last === undefined) return "It was loaded before what this process remembers of invalidations, so it is not believed.";
+  if (last === undefined)
+    return "It was loaded before what this process remembers of invalidations, so it is not believed.";
   return `The invalidation of ${last.record.kind} "${subject(last.record)}" at position ${last.position} came after its load at ${asOf}.`;
 }
 
@@ -126,10 +170,25 @@ export function stats(core: Core): CacheStats {
   };
 }
 
-function layerStats(counters: LayerCounters, entries: number | undefined, bytes: number | undefined): LayerStats {
+function layerStats(
+  counters: LayerCounters,
+  entries: number | undefined,
+  bytes: number | undefined,
+): LayerStats {
   const { hits, staleHits, misses, errors, timeouts, skipped } = counters;
   const hitRate = share(hits + staleHits, hits + staleHits + misses);
-  return { hits, staleHits, misses, hitRate, errors, timeouts, skipped, latency: counters.latency.stats(), entries, bytes };
+  return {
+    hits,
+    staleHits,
+    misses,
+    hitRate,
+    errors,
+    timeouts,
+    skipped,
+    latency: counters.latency.stats(),
+    entries,
+    bytes,
+  };
 }
 
 function share(part: number, whole: number): number {
@@ -139,7 +198,12 @@ function share(part: number, whole: number): number {
 /** Which layers work, how far the log is followed, and what the advisor said. */
 export function health(core: Core, advice: readonly string[]): CacheHealth {
   const logUp = core.ready === undefined && core.trusts();
-  const layers = core.stores.map((store) => ({ name: store.name, state: store.state, since: store.since, lastError: store.lastError }));
+  const layers = core.stores.map((store) => ({
+    name: store.name,
+    state: store.state,
+    since: store.since,
+    lastError: store.lastError,
+  }));
   return {
     ok: !core.closed && logUp && layers.every((layer) => layer.state === "up"),
     layers,

@@ -22,7 +22,9 @@ function clone(value: unknown): unknown {
   try {
     return structuredClone(value);
   } catch (error) {
-    throw new CodecError("", `The value cannot be cloned, as isolate: "clone" asks: ${reason(error)}`, { cause: error });
+    throw new CodecError("", `The value cannot be cloned, as isolate: "clone" asks: ${reason(error)}`, {
+      cause: error,
+    });
   }
 }
 

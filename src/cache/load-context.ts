@@ -1,6 +1,6 @@
+import type { Duration } from "../base/duration.ts";
 import { milliseconds } from "../base/duration.ts";
 import { CacheError } from "../base/errors.ts";
-import type { Duration } from "../base/duration.ts";
 import type { Flight } from "./flight.ts";
 import type { LoadContext, StaleEntry } from "./options.ts";
 import { checkTag } from "./resolve.ts";
@@ -64,7 +64,10 @@ export class Loading implements LoadContext {
   notModified(): unknown {
     const { stale } = this.#flight;
     if (stale === undefined)
-      throw new CacheError("ERR_CACHE_LOADER", "notModified() needs a stale entry: check context.stale first.");
+      throw new CacheError(
+        "ERR_CACHE_LOADER",
+        "notModified() needs a stale entry: check context.stale first.",
+      );
     this.unmodified = true;
     return stale.value;
   }

@@ -8,7 +8,6 @@ import type { LogFactory } from "../coherence/log.ts";
 import type { MemoryLayer } from "../memory/memory.ts";
 import type { StoreLayer } from "../stores/store.ts";
 
-
 export type { Key, KeyPart };
 
 /** When an entry is refreshed before it expires. */

@@ -20,7 +20,11 @@ export class Promoter {
    * An entry found in a store, as memory would keep it; undefined when it may not serve: of another
    * generation, invalidated by a tag or pattern since, not decodable, or not of its schema.
    */
-  async accept(flight: Flight, found: FoundEntry, schema: StandardSchemaV1 | undefined): Promise<Entry | undefined> {
+  async accept(
+    flight: Flight,
+    found: FoundEntry,
+    schema: StandardSchemaV1 | undefined,
+  ): Promise<Entry | undefined> {
     const core = this.#core;
     const { entry: stored } = found;
     const known = core.invalidations;

@@ -49,10 +49,30 @@ export const DEFAULTS: LifetimeOptions = Object.freeze({
 });
 
 const ENTRY_OPTIONS = new Set<string>([
-  ...["ttl", "jitter", "sliding", "grace", "swr", "retryAfter", "timeout", "hardTimeout", "eager", "negativeTtl"],
+  ...[
+    "ttl",
+    "jitter",
+    "sliding",
+    "grace",
+    "swr",
+    "retryAfter",
+    "timeout",
+    "hardTimeout",
+    "eager",
+    "negativeTtl",
+  ],
   ...["errorTtl", "tags", "l1", "l2"],
 ]);
-const CALL_OPTIONS = new Set<string>(["policy", "fresh", "onlyCached", "after", "signal", "schema", "report", "stale"]);
+const CALL_OPTIONS = new Set<string>([
+  "policy",
+  "fresh",
+  "onlyCached",
+  "after",
+  "signal",
+  "schema",
+  "report",
+  "stale",
+]);
 
 /** Tells of a number that was probably meant in seconds. */
 export type Suspect = (path: string, ms: number) => void;
@@ -60,7 +80,12 @@ export type Suspect = (path: string, ms: number) => void;
 /** Names in `given` that no option has are refused: a typing error must not silently change nothing. */
 export function refuseUnknown(given: object, path: string, known: (name: string) => boolean): void {
   for (const name of Object.keys(given)) {
-    if (!known(name)) throw new OptionError(path === "" ? name : `${path}.${name}`, (given as Record<string, unknown>)[name], "no such option; check its spelling");
+    if (!known(name))
+      throw new OptionError(
+        path === "" ? name : `${path}.${name}`,
+        (given as Record<string, unknown>)[name],
+        "no such option; check its spelling",
+      );
   }
 }
 
@@ -79,7 +104,12 @@ export function isEntryOption(name: string): boolean {
  * @param path prefix of option names in errors, such as "policies.auth".
  * @throws {OptionError} naming the option and its value.
  */
-export function resolveOptions(base: LifetimeOptions, given: EntryOptions, path: string, suspect: Suspect): LifetimeOptions {
+export function resolveOptions(
+  base: LifetimeOptions,
+  given: EntryOptions,
+  path: string,
+  suspect: Suspect,
+): LifetimeOptions {
   const at = (name: string): string => (path === "" ? name : `${path}.${name}`);
   const duration = (name: "grace" | "retryAfter" | "timeout" | "hardTimeout", otherwise: number): number =>
     given[name] === undefined ? otherwise : milliseconds(given[name], at(name));
@@ -92,8 +122,18 @@ export function resolveOptions(base: LifetimeOptions, given: EntryOptions, path:
     return value;
   };
   const grace = duration("grace", base.grace);
-  const swr = given.swr === undefined ? base.swr : typeof given.swr === "boolean" ? (given.swr ? grace : 0) : milliseconds(given.swr, at("swr"));
-  const eager = given.eager === undefined ? { at: base.eagerAt, beta: base.eagerBeta } : resolveEager(given.eager, at("eager"));
+  const swr =
+    given.swr === undefined
+      ? base.swr
+      : typeof given.swr === "boolean"
+        ? given.swr
+          ? grace
+          : 0
+        : milliseconds(given.swr, at("swr"));
+  const eager =
+    given.eager === undefined
+      ? { at: base.eagerAt, beta: base.eagerBeta }
+      : resolveEager(given.eager, at("eager"));
   return Object.freeze({
     ttl: span("ttl", base.ttl),
     jitter: given.jitter === undefined ? base.jitter : fraction(given.jitter, at("jitter")),
@@ -124,7 +164,8 @@ export function uniqueTags(base: readonly string[], given: unknown, path: string
 
 /** @throws {OptionError} when it is not a non-empty string. */
 export function checkTag(tag: unknown, path: string): asserts tag is string {
-  if (typeof tag !== "string" || tag === "") throw new OptionError(path, tag, `tags that are non-empty strings (one is ${show(tag)})`);
+  if (typeof tag !== "string" || tag === "")
+    throw new OptionError(path, tag, `tags that are non-empty strings (one is ${show(tag)})`);
 }
 
 function fraction(value: unknown, path: string): number {
@@ -136,7 +177,17 @@ function resolveEager(value: unknown, path: string): { at: number; beta: number 
   if (value === false) return { at: 0, beta: 0 };
   if (value === "xfetch") return { at: 0, beta: 1 };
   if (typeof value === "number" && value > 0 && value < 1) return { at: value, beta: 0 };
-  if (typeof value === "object" && value !== null && "beta" in value && typeof value.beta === "number" && value.beta > 0)
+  if (
+    typeof value === "object" &&
+    value !== null &&
+    "beta" in value &&
+    typeof value.beta === "number" &&
+    value.beta > 0
+  )
     return { at: 0, beta: value.beta };
-  throw new OptionError(path, value, 'false, a fraction of the ttl between 0 and 1, "xfetch", or { beta: a number above 0 }');
+  throw new OptionError(
+    path,
+    value,
+    'false, a fraction of the ttl between 0 and 1, "xfetch", or { beta: a number above 0 }',
+  );
 }

@@ -49,7 +49,9 @@ export class Runner {
 
   /** Runs a load of one key. */
   load(flight: Flight, loader: Loader<unknown>, how: How): void {
-    void this.#run([flight], how, ([only]) => (only === undefined ? undefined : this.#callLoader(only, loader, how)));
+    void this.#run([flight], how, ([only]) =>
+      only === undefined ? undefined : this.#callLoader(only, loader, how),
+    );
   }
 
   /** Runs loads of many keys: one call of the loader for all that the stores do not have. */
@@ -80,7 +82,10 @@ export class Runner {
       (rest) => {
         for (const flight of rest) {
           const outcome = wantStale.has(flight) ? staleOutcome(flight, this.#core.clock.now()) : undefined;
-          this.#settle(flight, outcome ?? { value: undefined, layer: "none", state: "miss", age: 0, ttl: 0, outdatedBy: 0 });
+          this.#settle(
+            flight,
+            outcome ?? { value: undefined, layer: "none", state: "miss", age: 0, ttl: 0, outdatedBy: 0 },
+          );
         }
       },
       false,
@@ -157,7 +162,10 @@ export class Runner {
       flight.leases.set(index, read.lease);
       if (flight.detached) core.release(flight);
     }
-    const entry = read.found === undefined || how.fresh ? undefined : await this.#promoter.accept(flight, read.found, how.schema);
+    const entry =
+      read.found === undefined || how.fresh
+        ? undefined
+        : await this.#promoter.accept(flight, read.found, how.schema);
     const now = core.clock.now();
     const fresh = entry !== undefined && now < entry.freshUntil;
     if (entry === undefined) store.counters.misses++;
@@ -206,8 +214,10 @@ export class Runner {
     this.#promoter.keep(flight, entry);
     this.#settle(flight, this.#promoter.outcome(flight, entry, layer));
     // Nearer stores lent a lease on their way: they get the entry with the lifetime it has left.
-    if (flight.leases.size > 0 && !flight.detached) core.background(this.#promoter.fill(flight, remaining(entry, core.clock.now())));
-    if (entry.sliding > 0) core.background(Promise.all(core.stores.map((store) => store.touch(flight.key, entry.sliding))));
+    if (flight.leases.size > 0 && !flight.detached)
+      core.background(this.#promoter.fill(flight, remaining(entry, core.clock.now())));
+    if (entry.sliding > 0)
+      core.background(Promise.all(core.stores.map((store) => store.touch(flight.key, entry.sliding))));
   }
 
   /** Waits for the process that holds the lease. True: it did not deliver, load here. */
@@ -238,7 +248,10 @@ export class Runner {
     try {
       const answer = loader(loading);
       const value = isThenable(answer) ? await answer : answer;
-      const checked = how.schema === undefined || value === undefined ? value : await validate(how.schema, value, flight.key);
+      const checked =
+        how.schema === undefined || value === undefined
+          ? value
+          : await validate(how.schema, value, flight.key);
       this.#loaded(flight, checked, loading, start, how);
     } catch (error) {
       this.#failed(flight, error, how);
@@ -270,11 +283,18 @@ export class Runner {
     for (const flight of missing) flight.onAbort = watch;
     try {
       const answer = await loader(keys, { signal: controller.signal });
-      if (!(answer instanceof Map)) throw new CacheError("ERR_CACHE_LOADER", `A batch loader must answer with a Map of key to value, not ${show(answer)}.`);
+      if (!(answer instanceof Map))
+        throw new CacheError(
+          "ERR_CACHE_LOADER",
+          `A batch loader must answer with a Map of key to value, not ${show(answer)}.`,
+        );
       for (const flight of missing) {
         try {
           const value: unknown = answer.get(names.get(flight) as K); // as above
-          const checked = how.schema === undefined || value === undefined ? value : await validate(how.schema, value, flight.key);
+          const checked =
+            how.schema === undefined || value === undefined
+              ? value
+              : await validate(how.schema, value, flight.key);
           this.#loaded(flight, checked, new Loading(flight, start), start, how);
         } catch (error) {
           this.#failed(flight, error, how);
@@ -308,12 +328,33 @@ export class Runner {
     if (refused) core.counters.refused++;
     else if (kept) entry = this.#keepLoaded(flight, { value, missing, tags, ttl, grace, cost });
     else if (missing && (flight.stale !== undefined || how.fresh)) this.#forget(flight);
-    this.#settle(flight, { value: entry?.kind === "value" ? entry.value : value, layer: "loader", state: "miss", age: 0, ttl, outdatedBy });
+    this.#settle(flight, {
+      value: entry?.kind === "value" ? entry.value : value,
+      layer: "loader",
+      state: "miss",
+      age: 0,
+      ttl,
+      outdatedBy,
+    });
   }
 
   #keepLoaded(
     flight: Flight,
-    { value, missing, tags, ttl, grace, cost }: { value: unknown; missing: boolean; tags: readonly string[]; ttl: number; grace: number; cost: number },
+    {
+      value,
+      missing,
+      tags,
+      ttl,
+      grace,
+      cost,
+    }: {
+      value: unknown;
+      missing: boolean;
+      tags: readonly string[];
+      ttl: number;
+      grace: number;
+      cost: number;
+    },
   ): Entry | undefined {
     const core = this.#core;
     const { options, key } = flight;
@@ -322,7 +363,18 @@ export class Runner {
     let entry: Entry;
     try {
       entry = core.entry(
-        { value, kind: missing ? "negative" : "value", tags, asOf: flight.asOf, ttl, grace, cost, sliding, bytes, age: 0 },
+        {
+          value,
+          kind: missing ? "negative" : "value",
+          tags,
+          asOf: flight.asOf,
+          ttl,
+          grace,
+          cost,
+          sliding,
+          bytes,
+          age: 0,
+        },
         options,
       );
     } catch (error) {
@@ -346,7 +398,10 @@ export class Runner {
     const now = core.clock.now();
     const outcome = how.fresh ? undefined : staleOutcome(flight, now);
     const { stale } = flight;
-    const usable = outcome !== undefined && stale !== undefined && core.invalidations.verdict(key, stale.tags, stale.asOf) !== "invalid";
+    const usable =
+      outcome !== undefined &&
+      stale !== undefined &&
+      core.invalidations.verdict(key, stale.tags, stale.asOf) !== "invalid";
     if (!flight.aborted) {
       core.counters.loadErrors++;
       if (core.events.wants("loadError")) core.events.emit("loadError", { key, error, servedStale: usable });
@@ -361,8 +416,20 @@ export class Runner {
       return;
     }
     if (options.errorTtl > 0 && !flight.aborted && !flight.detached && options.l1) {
-      const facts = { value: error, kind: "error", tags: flight.tags, asOf: flight.asOf, ttl: options.errorTtl } as const;
-      core.keep(key, new Entry({ ...facts, grace: 0, cost: 0, sliding: 0, bytes: sizeOfEntry(key, error, flight.tags), age: 0 }, now));
+      const facts = {
+        value: error,
+        kind: "error",
+        tags: flight.tags,
+        asOf: flight.asOf,
+        ttl: options.errorTtl,
+      } as const;
+      core.keep(
+        key,
+        new Entry(
+          { ...facts, grace: 0, cost: 0, sliding: 0, bytes: sizeOfEntry(key, error, flight.tags), age: 0 },
+          now,
+        ),
+      );
     }
     // Unregistered first: a caller who tries again at once starts a new load.
     core.flights.remove(flight);
@@ -380,7 +447,8 @@ export class Runner {
     if (!flights.some((flight) => flight.leases.size > 0)) return IDLE;
     let timer = core.clock.setTimer(LEASE / 3, function renew() {
       for (const flight of flights) {
-        for (const [index, token] of flight.leases) core.background(core.stores[index]?.renew(flight.key, token, LEASE) ?? Promise.resolve());
+        for (const [index, token] of flight.leases)
+          core.background(core.stores[index]?.renew(flight.key, token, LEASE) ?? Promise.resolve());
       }
       timer = core.clock.setTimer(LEASE / 3, renew);
     });

@@ -32,7 +32,11 @@ export function awaitFlight(
 ): Promise<unknown> {
   flight.waiters++;
   const { timeout, hardTimeout } = options;
-  if (signal === undefined && timeout === Number.POSITIVE_INFINITY && hardTimeout === Number.POSITIVE_INFINITY)
+  if (
+    signal === undefined &&
+    timeout === Number.POSITIVE_INFINITY &&
+    hardTimeout === Number.POSITIVE_INFINITY
+  )
     return flight.promise.then(deliver);
 
   return new Promise<unknown>((resolve, reject) => {

@@ -15,8 +15,13 @@ export function wrapFunction<A extends unknown[], R>(
   if (typeof fn !== "function") throw new OptionError("fn", fn, "a function to wrap");
   const { key, name = fn.name, tags, ...rest } = options;
   if (key === undefined && name === "")
-    throw new OptionError("name", name, "a name for the generated keys, since the function has none (or a `key` function)");
-  if (key !== undefined && typeof key !== "function") throw new OptionError("key", key, "a function of the arguments that returns a key");
+    throw new OptionError(
+      "name",
+      name,
+      "a name for the generated keys, since the function has none (or a `key` function)",
+    );
+  if (key !== undefined && typeof key !== "function")
+    throw new OptionError("key", key, "a function of the arguments that returns a key");
   const keyOf = (...args: A): Key => (key === undefined ? [name, canonicalArguments(args)] : key(...args));
   const call = function (this: unknown, ...args: A): Promise<Awaited<R>> {
     const given: GetOrSetOptions<Awaited<R>> =
@@ -46,7 +51,10 @@ export function wrapFunction<A extends unknown[], R>(
 export function cached<This, A extends unknown[], R>(
   cache: Cache,
   options: WrapOptions<A, R> = {},
-): (method: (this: This, ...args: A) => Promise<R>, context: ClassMethodDecoratorContext<This>) => (this: This, ...args: A) => Promise<R> {
+): (
+  method: (this: This, ...args: A) => Promise<R>,
+  context: ClassMethodDecoratorContext<This>,
+) => (this: This, ...args: A) => Promise<R> {
   return (method, context) => {
     const name = options.name ?? String(context.name);
     const methods = new WeakMap<object, (...args: A) => Promise<Awaited<R>>>();

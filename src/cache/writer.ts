@@ -1,6 +1,6 @@
 import { CodecError, OptionError, reason } from "../base/errors.ts";
-import { validate } from "../base/standard-schema.ts";
 import { globMatcher, parsePattern } from "../base/key.ts";
+import { validate } from "../base/standard-schema.ts";
 import { newGeneration } from "../coherence/local-log.ts";
 import type { LogRecord, Position } from "../coherence/log.ts";
 import type { StoredEntry } from "../stores/store.ts";
@@ -32,14 +32,20 @@ export class Writer {
   }
 
   /** Stores values in all layers. `undefined` (without `negativeTtl`) and a ttl of 0 take the key out instead. */
-  async setMany(entries: readonly (readonly [string, unknown])[], options: SetOptions | undefined): Promise<{ position: string }> {
+  async setMany(
+    entries: readonly (readonly [string, unknown])[],
+    options: SetOptions | undefined,
+  ): Promise<{ position: string }> {
     const core = this.#core;
     core.assertOpen();
     const resolved = core.resolve(options);
     const valid: [string, unknown][] = [];
     for (const [key, value] of entries) {
       const schema = options?.schema;
-      valid.push([key, schema === undefined || value === undefined ? value : await validate(schema, value, key)]);
+      valid.push([
+        key,
+        schema === undefined || value === undefined ? value : await validate(schema, value, key),
+      ]);
     }
     // Refused before anything is touched: a value that a store cannot carry must not end up in half the layers.
     const encoded = new Map<string, Uint8Array>();
@@ -101,7 +107,21 @@ export class Writer {
     const sliding = options.sliding && Number.isFinite(ttl) ? ttl : 0;
     const bytes = sizeOfEntry(key, value, options.tags);
     const { tags, grace } = options;
-    return core.entry({ value, kind: missing ? "negative" : "value", tags, asOf, ttl, grace, cost: 0, sliding, bytes, age: 0 }, options);
+    return core.entry(
+      {
+        value,
+        kind: missing ? "negative" : "value",
+        tags,
+        asOf,
+        ttl,
+        grace,
+        cost: 0,
+        sliding,
+        bytes,
+        age: 0,
+      },
+      options,
+    );
   }
 
   /** Removes keys from all layers, or makes them stale. */
@@ -112,7 +132,8 @@ export class Writer {
     const unique = [...new Set(keys)];
     const soft = options.soft === true;
     if (options.dryRun === true) return this.#countKeys(unique);
-    if (unique.length === 0) return { position: core.show(core.invalidations.position), layers: {}, pending: [] };
+    if (unique.length === 0)
+      return { position: core.show(core.invalidations.position), layers: {}, pending: [] };
     return this.#turns.take(unique, async () => {
       if (core.ready !== undefined) await core.ready;
       const layers: Record<string, number | undefined> = {};
@@ -123,15 +144,21 @@ export class Writer {
         layers[store.name] = removed === UNAVAILABLE ? undefined : removed;
       }
       const now = core.clock.now();
-      if (core.memory !== undefined) layers.memory = unique.filter((key) => core.glance(key, now) !== undefined).length;
-      const position = await core.append([soft ? { kind: "keys", keys: unique, soft } : { kind: "keys", keys: unique }]);
+      if (core.memory !== undefined)
+        layers.memory = unique.filter((key) => core.glance(key, now) !== undefined).length;
+      const position = await core.append([
+        soft ? { kind: "keys", keys: unique, soft } : { kind: "keys", keys: unique },
+      ]);
       core.counters.invalidations++;
       return { position: core.show(position), layers, pending };
     });
   }
 
   /** Makes every entry with any of these tags unusable, or stale. */
-  async invalidateTags(tags: readonly string[], options: InvalidateOptions = {}): Promise<InvalidationReport> {
+  async invalidateTags(
+    tags: readonly string[],
+    options: InvalidateOptions = {},
+  ): Promise<InvalidationReport> {
     if (!Array.isArray(tags)) throw new OptionError("tags", tags, "an array of strings");
     for (const tag of tags) checkTag(tag, "tags");
     const wanted = new Set(tags);
@@ -149,19 +176,31 @@ export class Writer {
     if (parsed.kind === "prefix") return this.invalidatePrefix(parsed.prefix, options);
     const matches = globMatcher(parsed.glob);
     const prefix = literalHead(parsed.glob);
-    return this.#byRecord({ kind: "glob", glob: parsed.glob, ...flags }, { prefix, concerns: matches }, options);
+    return this.#byRecord(
+      { kind: "glob", glob: parsed.glob, ...flags },
+      { prefix, concerns: matches },
+      options,
+    );
   }
 
   async invalidatePrefix(prefix: string, options: InvalidateOptions = {}): Promise<InvalidationReport> {
     const soft = options.soft === true;
     const concerns = (key: string): boolean => key.startsWith(prefix);
-    return this.#byRecord({ kind: "prefix", prefix, ...(soft ? { soft } : {}) }, { prefix, concerns }, options);
+    return this.#byRecord(
+      { kind: "prefix", prefix, ...(soft ? { soft } : {}) },
+      { prefix, concerns },
+      options,
+    );
   }
 
   /** Everything: a new generation, in which no entry of the old one is valid. Stores are emptied in the background. */
   async clear(options: InvalidateOptions = {}): Promise<InvalidationReport> {
     if (options.soft === true) return this.invalidatePrefix("", options);
-    return this.#byRecord({ kind: "clear", generation: newGeneration() }, { prefix: "", concerns: () => true }, options);
+    return this.#byRecord(
+      { kind: "clear", generation: newGeneration() },
+      { prefix: "", concerns: () => true },
+      options,
+    );
   }
 
   /** Starts lifetimes anew in all layers. */
@@ -195,7 +234,11 @@ export class Writer {
     if (record.kind === "clear") {
       const { generation } = record;
       core.background(Promise.all(core.stores.map((store) => store.clear(generation))));
-    } else if ((record.kind === "prefix" || record.kind === "glob") && record.soft !== true && core.stores.length > 0) {
+    } else if (
+      (record.kind === "prefix" || record.kind === "glob") &&
+      record.soft !== true &&
+      core.stores.length > 0
+    ) {
       core.background(this.#sweep(record, position, scope));
     }
     const layers: Record<string, number | undefined> = {};
@@ -205,7 +248,11 @@ export class Writer {
   }
 
   /** Reclaims what a pattern made unusable; reads refuse it already. Then the log may forget the pattern. */
-  async #sweep(record: Extract<LogRecord, { kind: "prefix" | "glob" }>, position: Position, scope: Scope): Promise<void> {
+  async #sweep(
+    record: Extract<LogRecord, { kind: "prefix" | "glob" }>,
+    position: Position,
+    scope: Scope,
+  ): Promise<void> {
     const core = this.#core;
     const { signal } = this.#sweeps;
     for (const store of core.stores) {
@@ -228,10 +275,12 @@ export class Writer {
     const core = this.#core;
     const now = core.clock.now();
     const layers: Record<string, number | undefined> = {};
-    if (core.memory !== undefined) layers.memory = keys.filter((key) => core.glance(key, now) !== undefined).length;
+    if (core.memory !== undefined)
+      layers.memory = keys.filter((key) => core.glance(key, now) !== undefined).length;
     for (const store of core.stores) {
       const reads = await store.read([...wanted], {});
-      layers[store.name] = reads === UNAVAILABLE ? undefined : reads.filter((read) => read.found !== undefined).length;
+      layers[store.name] =
+        reads === UNAVAILABLE ? undefined : reads.filter((read) => read.found !== undefined).length;
     }
     return { position: "", layers, pending: [] };
   }
@@ -244,7 +293,8 @@ export class Writer {
     const layers: Record<string, number | undefined> = {};
     if (core.memory !== undefined) {
       let count = 0;
-      for (const [key, entry] of core.memory.entries()) if (scope.concerns(key, entry.tags) && core.glance(key, now) !== undefined) count++;
+      for (const [key, entry] of core.memory.entries())
+        if (scope.concerns(key, entry.tags) && core.glance(key, now) !== undefined) count++;
       layers.memory = count;
     }
     for (const store of core.stores) {
@@ -277,7 +327,11 @@ function encodeFor(core: Core, key: string, value: unknown): Uint8Array {
     return core.encode(value);
   } catch (error) {
     if (error instanceof CodecError)
-      throw new CodecError(error.path, `Key ${JSON.stringify(key)} cannot be stored: ${error.message}`, { cause: error });
-    throw new CodecError("", `Key ${JSON.stringify(key)} cannot be stored: ${reason(error)}`, { cause: error });
+      throw new CodecError(error.path, `Key ${JSON.stringify(key)} cannot be stored: ${error.message}`, {
+        cause: error,
+      });
+    throw new CodecError("", `Key ${JSON.stringify(key)} cannot be stored: ${reason(error)}`, {
+      cause: error,
+    });
   }
 }

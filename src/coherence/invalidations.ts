@@ -111,7 +111,10 @@ export class Invalidations {
     const last = this.#tags.get(tag);
     // Deleted and set again, so that the map's order is the order of last invalidation.
     if (last !== undefined) this.#tags.delete(tag);
-    this.#tags.set(tag, soft ? { hard: last?.hard ?? 0, soft: position } : { hard: position, soft: last?.soft ?? 0 });
+    this.#tags.set(
+      tag,
+      soft ? { hard: last?.hard ?? 0, soft: position } : { hard: position, soft: last?.soft ?? 0 },
+    );
     if (this.#tags.size > MAX_TAGS) this.#forgetTags(MAX_TAGS / 4);
   }
 
@@ -127,7 +130,9 @@ export class Invalidations {
     const matches =
       record.kind === "prefix" ? (key: string) => key.startsWith(record.prefix) : this.#compile(record.glob);
     // A repeated invalidation of the same pattern replaces the older one when it covers it.
-    this.#patterns = this.#patterns.filter((old) => !(same(old.record, record) && (record.soft !== true || old.record.soft === true)));
+    this.#patterns = this.#patterns.filter(
+      (old) => !(same(old.record, record) && (record.soft !== true || old.record.soft === true)),
+    );
     this.#patterns.push({ record, position, matches });
     while (this.#patterns.length > MAX_PATTERNS) {
       const oldest = this.#patterns.shift();
@@ -137,5 +142,7 @@ export class Invalidations {
 }
 
 function same(a: ActivePattern["record"], b: ActivePattern["record"]): boolean {
-  return a.kind === "prefix" ? b.kind === "prefix" && a.prefix === b.prefix : b.kind === "glob" && a.glob === b.glob;
+  return a.kind === "prefix"
+    ? b.kind === "prefix" && a.prefix === b.prefix
+    : b.kind === "glob" && a.glob === b.glob;
 }

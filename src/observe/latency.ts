@@ -22,6 +22,12 @@ export class Latency {
   stats(): LatencyStats {
     const h = this.#histogram;
     if (h === undefined) return { count: 0, p50: 0, p95: 0, p99: 0, max: 0 };
-    return { count: h.count, p50: h.percentile(50) / 1e6, p95: h.percentile(95) / 1e6, p99: h.percentile(99) / 1e6, max: h.max / 1e6 };
+    return {
+      count: h.count,
+      p50: h.percentile(50) / 1e6,
+      p95: h.percentile(95) / 1e6,
+      p99: h.percentile(99) / 1e6,
+      max: h.max / 1e6,
+    };
   }
 }

@@ -18,7 +18,11 @@ export interface Faults {
   before(method: keyof Store, fn: () => unknown): () => void;
 }
 
-type Mode = { readonly kind: "well" } | { readonly kind: "delay"; readonly ms: number } | { readonly kind: "fail"; readonly error: Error } | { readonly kind: "hang" };
+type Mode =
+  | { readonly kind: "well" }
+  | { readonly kind: "delay"; readonly ms: number }
+  | { readonly kind: "fail"; readonly error: Error }
+  | { readonly kind: "hang" };
 
 /**
  * Puts faults between a cache and a store.
@@ -41,7 +45,8 @@ export function faulty(layer: StoreLayer): Faults {
         const met = mode;
         if (met.kind === "fail") throw met.error;
         if (met.kind === "hang") await new Promise(() => undefined);
-        if (met.kind === "delay") await new Promise<void>((resolve) => context.clock.setTimer(met.ms, resolve));
+        if (met.kind === "delay")
+          await new Promise<void>((resolve) => context.clock.setTimer(met.ms, resolve));
       };
       return new Proxy(store, {
         get(target, method) {

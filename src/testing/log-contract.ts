@@ -25,13 +25,25 @@ export function recordingFollower(): RecordingFollower {
  * The suite every log passes.
  * @param open makes a factory of a fresh log; called once a test. All logs it opens are of the same cache.
  */
-export function logContract({ describe, it }: SuiteApi, name: string, open: () => LogFactory | Promise<LogFactory>): void {
+export function logContract(
+  { describe, it }: SuiteApi,
+  name: string,
+  open: () => LogFactory | Promise<LogFactory>,
+): void {
   type Opened = { log: Log; follower: RecordingFollower; head: LogHead };
-  const using = (title: string, body: (join: () => Promise<Opened>, clock: ManualClock) => Promise<void>): void => {
+  const using = (
+    title: string,
+    body: (join: () => Promise<Opened>, clock: ManualClock) => Promise<void>,
+  ): void => {
     it(title, async () => {
       const factory = await open();
       const clock = manualClock();
-      const context: LayerContext = { cacheName: "contract", clock, random: Math.random, warn: () => undefined };
+      const context: LayerContext = {
+        cacheName: "contract",
+        clock,
+        random: Math.random,
+        warn: () => undefined,
+      };
       const logs: Log[] = [];
       try {
         await body(async () => {
@@ -47,28 +59,42 @@ export function logContract({ describe, it }: SuiteApi, name: string, open: () =
   };
 
   describe(`log contract: ${name}`, () => {
-    using("gives each record a higher position, and its own follower has it when append resolves", async (join) => {
-      const { log, follower, head } = await join();
-      const first = await log.append([{ kind: "keys", keys: ["a"] }]);
-      const last = await log.append([
-        { kind: "tags", tags: ["t"], soft: true },
-        { kind: "prefix", prefix: "p:" },
-      ]);
-      assert.ok(first > head.position && last > first);
-      assert.deepEqual(follower.seen.map((one) => one.record), [
-        { kind: "keys", keys: ["a"] },
-        { kind: "tags", tags: ["t"], soft: true },
-        { kind: "prefix", prefix: "p:" },
-      ]);
-      assert.equal(follower.seen.at(-1)?.position, last);
-      const positions = follower.seen.map((one) => one.position);
-      assert.deepEqual(positions, [...new Set(positions)].sort((a, b) => a - b));
-    });
+    using(
+      "gives each record a higher position, and its own follower has it when append resolves",
+      async (join) => {
+        const { log, follower, head } = await join();
+        const first = await log.append([{ kind: "keys", keys: ["a"] }]);
+        const last = await log.append([
+          { kind: "tags", tags: ["t"], soft: true },
+          { kind: "prefix", prefix: "p:" },
+        ]);
+        assert.ok(first > head.position && last > first);
+        assert.deepEqual(
+          follower.seen.map((one) => one.record),
+          [
+            { kind: "keys", keys: ["a"] },
+            { kind: "tags", tags: ["t"], soft: true },
+            { kind: "prefix", prefix: "p:" },
+          ],
+        );
+        assert.equal(follower.seen.at(-1)?.position, last);
+        const positions = follower.seen.map((one) => one.position);
+        assert.deepEqual(
+          positions,
+          [...new Set(positions)].sort((a, b) => a - b),
+        );
+      },
+    );
 
     using("keeps the order of appends made at once", async (join) => {
       const { log, follower } = await join();
-      await Promise.all(Array.from({ length: 100 }, (_, i) => log.append([{ kind: "keys", keys: [`k${i}`] }])));
-      assert.deepEqual(follower.seen.map(({ record }) => (record.kind === "keys" ? record.keys[0] : "")), Array.from({ length: 100 }, (_, i) => `k${i}`));
+      await Promise.all(
+        Array.from({ length: 100 }, (_, i) => log.append([{ kind: "keys", keys: [`k${i}`] }])),
+      );
+      assert.deepEqual(
+        follower.seen.map(({ record }) => (record.kind === "keys" ? record.keys[0] : "")),
+        Array.from({ length: 100 }, (_, i) => `k${i}`),
+      );
     });
 
     using("remembers the last invalidations of tags, hard and soft apart", async (join) => {
@@ -91,7 +117,8 @@ export function logContract({ describe, it }: SuiteApi, name: string, open: () =
       if (!one.log.shared) return;
       const two = await join();
       assert.equal(two.head.generation, one.head.generation);
-      for (let i = 0; i < 20; i++) await (i % 3 === 0 ? two : one).log.append([{ kind: "keys", keys: [`k${i}`] }]);
+      for (let i = 0; i < 20; i++)
+        await (i % 3 === 0 ? two : one).log.append([{ kind: "keys", keys: [`k${i}`] }]);
       await clock.advance(1_000);
       await one.log.catchUp();
       await two.log.catchUp();
@@ -105,10 +132,19 @@ export function logContract({ describe, it }: SuiteApi, name: string, open: () =
     using("keeps patterns until they are swept, for those who join later", async (join) => {
       const one = await join();
       if (!one.log.shared) return;
-      await one.log.append([{ kind: "prefix", prefix: "user:" }, { kind: "glob", glob: "a*b", soft: true }]);
+      await one.log.append([
+        { kind: "prefix", prefix: "user:" },
+        { kind: "glob", glob: "a*b", soft: true },
+      ]);
       const two = await join();
       const active = [...(await two.log.patterns())];
-      assert.deepEqual(active.map((pattern) => pattern.record), [{ kind: "prefix", prefix: "user:" }, { kind: "glob", glob: "a*b", soft: true }]);
+      assert.deepEqual(
+        active.map((pattern) => pattern.record),
+        [
+          { kind: "prefix", prefix: "user:" },
+          { kind: "glob", glob: "a*b", soft: true },
+        ],
+      );
       for (const pattern of active) await two.log.swept(pattern);
       assert.deepEqual(await one.log.patterns(), []);
     });

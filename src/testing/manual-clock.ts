@@ -25,7 +25,8 @@ export function manualClock(start = 1_000_000): ManualClock {
     let next: { at: number; order: number; fn: () => void } | undefined;
     for (const timer of timers) {
       if (timer.at > until) continue;
-      if (next === undefined || timer.at < next.at || (timer.at === next.at && timer.order < next.order)) next = timer;
+      if (next === undefined || timer.at < next.at || (timer.at === next.at && timer.order < next.order))
+        next = timer;
     }
     return next;
   };

@@ -45,7 +45,8 @@ function open(name: string, slots: Map<string, Slot>, { clock }: LayerContext, t
     const slot = slots.get(key);
     if (slot === undefined) return undefined;
     const now = clock.now();
-    if (slot.entry !== undefined && now >= slot.storedAt + slot.entry.ttl + slot.entry.grace) slot.entry = undefined;
+    if (slot.entry !== undefined && now >= slot.storedAt + slot.entry.ttl + slot.entry.grace)
+      slot.entry = undefined;
     if (slot.lease !== undefined && now >= slot.lease.until) slot.lease = undefined;
     if (slot.entry !== undefined || slot.lease !== undefined) return slot;
     slots.delete(key);
@@ -72,9 +73,11 @@ function open(name: string, slots: Map<string, Slot>, { clock }: LayerContext, t
           let slot = live(key);
           const entry = found(slot);
           const fresh = entry !== undefined && entry.age < entry.entry.ttl;
-          if (options.lease === undefined || (fresh && options.refresh !== true)) return { found: entry, lease: undefined };
+          if (options.lease === undefined || (fresh && options.refresh !== true))
+            return { found: entry, lease: undefined };
           if (slot?.lease !== undefined) return { found: entry, lease: "busy" };
-          if (slot === undefined) slots.set(key, (slot = { entry: undefined, storedAt: 0, lease: undefined }));
+          if (slot === undefined)
+            slots.set(key, (slot = { entry: undefined, storedAt: 0, lease: undefined }));
           slot.lease = { token: token(), until: clock.now() + options.lease };
           return { found: entry, lease: slot.lease.token };
         });
@@ -98,7 +101,8 @@ function open(name: string, slots: Map<string, Slot>, { clock }: LayerContext, t
       }),
     write: (entries) =>
       step(() => {
-        for (const [key, entry] of entries) slots.set(key, { entry, storedAt: clock.now(), lease: undefined });
+        for (const [key, entry] of entries)
+          slots.set(key, { entry, storedAt: clock.now(), lease: undefined });
       }),
     remove: (keys, before) =>
       step(() => {
@@ -144,7 +148,8 @@ function open(name: string, slots: Map<string, Slot>, { clock }: LayerContext, t
     },
     clear: (keep) =>
       step(() => {
-        for (const [key, slot] of slots) if (slot.entry !== undefined && slot.entry.generation !== keep) slots.delete(key);
+        for (const [key, slot] of slots)
+          if (slot.entry !== undefined && slot.entry.generation !== keep) slots.delete(key);
       }),
     stats: () =>
       step(() => {

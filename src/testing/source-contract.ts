@@ -1,11 +1,6 @@
 import assert from "node:assert/strict";
 import type { Source } from "../sources/source.ts";
-
-/** What a test runner gives: `describe` and `it` of vitest, node:test, mocha, jest, ... */
-export interface SuiteApi {
-  describe(name: string, body: () => void): unknown;
-  it(name: string, body: () => Promise<void>): unknown;
-}
+import type { SuiteApi } from "./suite.ts";
 
 /** The values of the contract. A source under test keeps each field as it is. */
 export interface ContractRow {

@@ -25,7 +25,8 @@ export function staleReads(): StaleReads {
       const least = promised.get(key);
       const version = await read();
       reads++;
-      if (least !== undefined && version !== undefined && version < least) stale.push(`${key}: read ${version}, promised ${least}`);
+      if (least !== undefined && version !== undefined && version < least)
+        stale.push(`${key}: read ${version}, promised ${least}`);
       return version;
     },
     get reads() {

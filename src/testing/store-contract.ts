@@ -13,7 +13,17 @@ export interface StoreContractOptions {
 
 /** A store entry with every fact filled in; for tests of drivers. */
 export function storedEntry(facts: Partial<StoredEntry> = {}): StoredEntry {
-  return { value: new Uint8Array([1, 2, 3]), ttl: 10_000, grace: 0, asOf: 1, generation: "g", tags: [], cost: 0, sliding: 0, ...facts };
+  return {
+    value: new Uint8Array([1, 2, 3]),
+    ttl: 10_000,
+    grace: 0,
+    asOf: 1,
+    generation: "g",
+    tags: [],
+    cost: 0,
+    sliding: 0,
+    ...facts,
+  };
 }
 
 /**
@@ -27,12 +37,24 @@ export function storeContract(
   open: () => StoreLayer | Promise<StoreLayer>,
   options: StoreContractOptions = {},
 ): void {
-  const using = (title: string, body: (store: Store, wait: (ms: number) => Promise<void>, reopen: (cacheName: string) => Store) => Promise<void>): void => {
+  const using = (
+    title: string,
+    body: (
+      store: Store,
+      wait: (ms: number) => Promise<void>,
+      reopen: (cacheName: string) => Store,
+    ) => Promise<void>,
+  ): void => {
     it(title, async () => {
       const clock: ManualClock = manualClock();
       const real = options.injectedClock === false;
       const layer = await open();
-      const context = (cacheName: string): LayerContext => ({ cacheName, clock, random: Math.random, warn: () => undefined });
+      const context = (cacheName: string): LayerContext => ({
+        cacheName,
+        clock,
+        random: Math.random,
+        warn: () => undefined,
+      });
       const stores: Store[] = [];
       const make = (cacheName: string): Store => {
         const store = layer.open(context(cacheName));
@@ -54,8 +76,19 @@ export function storeContract(
 
   describe(`store contract: ${name}`, () => {
     using("gives back what was written, in the order of the keys", async (store) => {
-      const full = storedEntry({ value: Buffer.from("value"), grace: 5_000, asOf: 42, generation: "gen", tags: ["a", "ü"], cost: 12.5, sliding: 10_000 });
-      await store.write([["a", full], ["b", storedEntry({ value: new Uint8Array(0) })]]);
+      const full = storedEntry({
+        value: Buffer.from("value"),
+        grace: 5_000,
+        asOf: 42,
+        generation: "gen",
+        tags: ["a", "ü"],
+        cost: 12.5,
+        sliding: 10_000,
+      });
+      await store.write([
+        ["a", full],
+        ["b", storedEntry({ value: new Uint8Array(0) })],
+      ]);
       const reads = await store.read(["b", "missing", "a", "a"]);
       assert.equal(reads.length, 4);
       assert.deepEqual(Buffer.from(reads[0]?.found?.entry.value ?? [9]), Buffer.alloc(0));
@@ -77,7 +110,10 @@ export function storeContract(
     });
 
     using("keeps entries without an end", async (store, wait) => {
-      await store.write([["k", storedEntry({ ttl: Infinity })], ["g", storedEntry({ ttl: 50, grace: Infinity })]]);
+      await store.write([
+        ["k", storedEntry({ ttl: Infinity })],
+        ["g", storedEntry({ ttl: 50, grace: Infinity })],
+      ]);
       await wait(100);
       assert.equal((await one(store, "k")).found?.entry.ttl, Infinity);
       assert.equal((await one(store, "g")).found?.entry.grace, Infinity);
@@ -85,17 +121,34 @@ export function storeContract(
 
     using("takes values from nothing to 5 MB, and any key", async (store) => {
       const big = Buffer.alloc(5 * 1024 * 1024, 7);
-      const keys = ["a:b", "a*b?[c]", "line\nbreak", "nul\0", "ünï©ødé 🙂", " ", "k".repeat(250), "@ns:x:y", "__proto__"];
-      await store.write([["big", storedEntry({ value: big })], ...keys.map((key) => [key, storedEntry({ value: Buffer.from(key) })] as const)]);
+      const keys = [
+        "a:b",
+        "a*b?[c]",
+        "line\nbreak",
+        "nul\0",
+        "ünï©ødé 🙂",
+        " ",
+        "k".repeat(250),
+        "@ns:x:y",
+        "__proto__",
+      ];
+      await store.write([
+        ["big", storedEntry({ value: big })],
+        ...keys.map((key) => [key, storedEntry({ value: Buffer.from(key) })] as const),
+      ]);
       assert.ok(big.equals((await one(store, "big")).found?.entry.value ?? Buffer.alloc(0)));
-      for (const key of keys) assert.equal(Buffer.from((await one(store, key)).found?.entry.value ?? []).toString(), key);
+      for (const key of keys)
+        assert.equal(Buffer.from((await one(store, key)).found?.entry.value ?? []).toString(), key);
     });
 
     using("reads and writes a thousand keys in one step", async (store) => {
       const keys = Array.from({ length: 1_000 }, (_, i) => `k${i}`);
       await store.write(keys.map((key) => [key, storedEntry({ value: Buffer.from(key) })]));
       const reads = await store.read(keys);
-      assert.deepEqual(reads.map((read) => Buffer.from(read.found?.entry.value ?? []).toString()), keys);
+      assert.deepEqual(
+        reads.map((read) => Buffer.from(read.found?.entry.value ?? []).toString()),
+        keys,
+      );
       assert.deepEqual(await store.read([]), []);
     });
 
@@ -111,18 +164,21 @@ export function storeContract(
       assert.ok(after.found !== undefined && after.lease === undefined);
     });
 
-    using("lends a lease next to a stale entry, and next to a fresh one when asked to refresh", async (store, wait) => {
-      await store.write([["k", storedEntry({ ttl: 100, grace: 60_000 })]]);
-      const eager = await one(store, "k", { lease: 10_000, refresh: true });
-      assert.ok(eager.found !== undefined && eager.lease !== undefined && eager.lease !== "busy");
-      await store.release("k", eager.lease);
-      await wait(150);
-      const stale = await one(store, "k", { lease: 10_000 });
-      assert.ok(stale.found !== undefined && stale.lease !== undefined && stale.lease !== "busy");
-      assert.ok((await one(store, "k")).found !== undefined);
-      assert.equal(await store.fill("k", storedEntry({ value: Buffer.from("new") }), stale.lease), true);
-      assert.equal(Buffer.from((await one(store, "k")).found?.entry.value ?? []).toString(), "new");
-    });
+    using(
+      "lends a lease next to a stale entry, and next to a fresh one when asked to refresh",
+      async (store, wait) => {
+        await store.write([["k", storedEntry({ ttl: 100, grace: 60_000 })]]);
+        const eager = await one(store, "k", { lease: 10_000, refresh: true });
+        assert.ok(eager.found !== undefined && eager.lease !== undefined && eager.lease !== "busy");
+        await store.release("k", eager.lease);
+        await wait(150);
+        const stale = await one(store, "k", { lease: 10_000 });
+        assert.ok(stale.found !== undefined && stale.lease !== undefined && stale.lease !== "busy");
+        assert.ok((await one(store, "k")).found !== undefined);
+        assert.equal(await store.fill("k", storedEntry({ value: Buffer.from("new") }), stale.lease), true);
+        assert.equal(Buffer.from((await one(store, "k")).found?.entry.value ?? []).toString(), "new");
+      },
+    );
 
     using("lets a lease run out, be renewed and be given back", async (store, wait) => {
       const dead = (await one(store, "k", { lease: 150 })).lease ?? "";
@@ -149,13 +205,18 @@ export function storeContract(
         if (how === "expire") await store.expire(["k"]);
         assert.equal(await store.fill("k", storedEntry({ value: Buffer.from("old") }), lease), false);
         const { found } = await one(store, "k");
-        assert.equal(found === undefined ? "" : Buffer.from(found.entry.value).toString(), how === "write" ? "written" : "");
+        assert.equal(
+          found === undefined ? "" : Buffer.from(found.entry.value).toString(),
+          how === "write" ? "written" : "",
+        );
       });
     }
 
     using("of many fills at once with one token accepts one", async (store) => {
       const lease = (await one(store, "k", { lease: 10_000 })).lease ?? "";
-      const fills = await Promise.all(Array.from({ length: 20 }, () => store.fill("k", storedEntry(), lease)));
+      const fills = await Promise.all(
+        Array.from({ length: 20 }, () => store.fill("k", storedEntry(), lease)),
+      );
       assert.equal(fills.filter((filled) => filled).length, 1);
     });
 
@@ -165,14 +226,20 @@ export function storeContract(
     });
 
     using("removes entries and counts them", async (store) => {
-      await store.write([["a", storedEntry()], ["b", storedEntry()]]);
+      await store.write([
+        ["a", storedEntry()],
+        ["b", storedEntry()],
+      ]);
       assert.equal(await store.remove(["a", "missing", "a"]), 1);
       assert.equal((await one(store, "a")).found, undefined);
       assert.ok((await one(store, "b")).found !== undefined);
     });
 
     using("sweeps only what is older than a position, and leaves leases", async (store) => {
-      await store.write([["old", storedEntry({ asOf: 4 })], ["new", storedEntry({ asOf: 5 })]]);
+      await store.write([
+        ["old", storedEntry({ asOf: 4 })],
+        ["new", storedEntry({ asOf: 5 })],
+      ]);
       const lease = (await one(store, "leased", { lease: 10_000 })).lease ?? "";
       assert.equal(await store.remove(["old", "new", "leased"], 5), 1);
       assert.equal((await one(store, "old")).found, undefined);
@@ -200,7 +267,11 @@ export function storeContract(
     using("lists the keys of live entries by prefix, each once", async (store, wait) => {
       const keys = Array.from({ length: 2_500 }, (_, i) => `p:${i}`);
       await store.write(keys.map((key) => [key, storedEntry()]));
-      await store.write([["q:1", storedEntry()], ["p", storedEntry()], ["p:dead", storedEntry({ ttl: 50 })]]);
+      await store.write([
+        ["q:1", storedEntry()],
+        ["p", storedEntry()],
+        ["p:dead", storedEntry({ ttl: 50 })],
+      ]);
       await one(store, "p:leased", { lease: 10_000 });
       await wait(100);
       const list = async (prefix: string): Promise<string[]> => {
@@ -212,12 +283,16 @@ export function storeContract(
       assert.deepEqual(await list("q:"), ["q:1"]);
       assert.equal((await list("")).length, 2_502);
       await assert.rejects(async () => {
-        for await (const _ of store.keys("p:", AbortSignal.abort(new Error("stop")))) assert.fail("a batch after the abort");
+        for await (const _ of store.keys("p:", AbortSignal.abort(new Error("stop"))))
+          assert.fail("a batch after the abort");
       }, /stop/);
     });
 
     using("clears what is of another generation", async (store) => {
-      await store.write([["old", storedEntry({ generation: "g1" })], ["new", storedEntry({ generation: "g2" })]]);
+      await store.write([
+        ["old", storedEntry({ generation: "g1" })],
+        ["new", storedEntry({ generation: "g2" })],
+      ]);
       await store.clear("g2");
       assert.equal((await one(store, "old")).found, undefined);
       assert.ok((await one(store, "new")).found !== undefined);
@@ -234,7 +309,10 @@ export function storeContract(
     });
 
     using("counts entries and bytes", async (store) => {
-      await store.write([["a", storedEntry({ value: Buffer.alloc(1_000) })], ["b", storedEntry({ value: Buffer.alloc(1_000) })]]);
+      await store.write([
+        ["a", storedEntry({ value: Buffer.alloc(1_000) })],
+        ["b", storedEntry({ value: Buffer.alloc(1_000) })],
+      ]);
       const full = await store.stats();
       assert.equal(full.entries, 2);
       assert.ok(full.bytes >= 2_000);

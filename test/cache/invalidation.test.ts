@@ -9,7 +9,11 @@ describe.each([
 ])("invalidation with %s", (_name, layers) => {
   it("by key: one, many, and a tuple", async () => {
     const { cache } = testCache(layers());
-    await cache.setMany([["a", 1], ["b", 2], ["c", 3]]);
+    await cache.setMany([
+      ["a", 1],
+      ["b", 2],
+      ["c", 3],
+    ]);
     await cache.set(["user", 7], "seven");
     const report = await cache.delete("a");
     expect(report.layers.memory).toBe(1);
@@ -20,9 +24,12 @@ describe.each([
 
   it("by tag reaches every member and nothing else", async () => {
     const { cache } = testCache(layers());
-    for (let i = 0; i < 100; i++) await cache.set(`k${i}`, i, { tags: [i % 2 === 0 ? "even" : "odd", `n${i}`] });
+    for (let i = 0; i < 100; i++)
+      await cache.set(`k${i}`, i, { tags: [i % 2 === 0 ? "even" : "odd", `n${i}`] });
     await cache.invalidateTags(["even", "n1"]);
-    const left = (await cache.getMany(Array.from({ length: 100 }, (_, i) => `k${i}`))).filter((value) => value !== undefined);
+    const left = (await cache.getMany(Array.from({ length: 100 }, (_, i) => `k${i}`))).filter(
+      (value) => value !== undefined,
+    );
     expect(left).toHaveLength(49);
     expect(left.every((value) => Number(value) % 2 === 1)).toBe(true);
   });
@@ -40,7 +47,8 @@ describe.each([
     const { cache } = testCache(layers());
     const keys = ["user:1", "user:1:name", "user:2:name", "post:1:name", "user"];
     const fill = (): Promise<unknown> => cache.setMany(keys.map((key) => [key, key] as const));
-    const left = async (): Promise<unknown[]> => (await cache.getMany(keys)).filter((value) => value !== undefined);
+    const left = async (): Promise<unknown[]> =>
+      (await cache.getMany(keys)).filter((value) => value !== undefined);
     await fill();
     await cache.invalidatePattern("user:*");
     expect(await left()).toEqual(["post:1:name", "user"]);
@@ -57,7 +65,10 @@ describe.each([
 
   it("clear reaches everything, and what is stored afterwards stays", async () => {
     const { cache } = testCache(layers());
-    await cache.setMany([["a", 1], ["b", 2]]);
+    await cache.setMany([
+      ["a", 1],
+      ["b", 2],
+    ]);
     await cache.clear();
     expect(await cache.getMany(["a", "b"])).toEqual([undefined, undefined]);
     await cache.set("a", 3);
@@ -88,7 +99,14 @@ describe.each([
 
   it("dryRun counts and changes nothing", async () => {
     const { cache } = testCache(layers());
-    await cache.setMany([["u:1", 1], ["u:2", 2], ["v:1", 3]], { tags: ["t"] });
+    await cache.setMany(
+      [
+        ["u:1", 1],
+        ["u:2", 2],
+        ["v:1", 3],
+      ],
+      { tags: ["t"] },
+    );
     const before = cache.health().log.position;
     for (const [report, count] of [
       [await cache.delete("u:1", { dryRun: true }), 1],
@@ -177,7 +195,12 @@ describe("namespaces and scopes", () => {
     await a.set("k", "a");
     await b.set("k", "b");
     await aa.set("k", "aa");
-    expect(await Promise.all([cache, a, b, aa].map((view) => view.get("k")))).toEqual(["root", "a", "b", "aa"]);
+    expect(await Promise.all([cache, a, b, aa].map((view) => view.get("k")))).toEqual([
+      "root",
+      "a",
+      "b",
+      "aa",
+    ]);
   });
 
   it("cannot be reached or left by any key", async () => {
@@ -197,7 +220,12 @@ describe("namespaces and scopes", () => {
     const [a, ab] = [cache.namespace("a"), cache.namespace("ab")];
     await Promise.all([cache.set("k", 0), a.set("k", 1), a.set("l", 2), ab.set("k", 3)]);
     await a.invalidatePattern("k*");
-    expect(await Promise.all([cache.get("k"), a.get("k"), a.get("l"), ab.get("k")])).toEqual([0, undefined, 2, 3]);
+    expect(await Promise.all([cache.get("k"), a.get("k"), a.get("l"), ab.get("k")])).toEqual([
+      0,
+      undefined,
+      2,
+      3,
+    ]);
     await a.clear();
     expect(await Promise.all([cache.get("k"), a.get("l"), ab.get("k")])).toEqual([0, undefined, 3]);
   });
@@ -209,7 +237,12 @@ describe("namespaces and scopes", () => {
       for await (const key of view.keys(prefix === undefined ? {} : { prefix })) keys.push(key);
       return keys.sort();
     };
-    await cache.setMany([["a:1", 1], ["a:2", 2], ["b:1", 3], ["@odd", 4]]);
+    await cache.setMany([
+      ["a:1", 1],
+      ["a:2", 2],
+      ["b:1", 3],
+      ["@odd", 4],
+    ]);
     await cache.set("only-far", 5, { l1: false });
     await cache.namespace("n").set("inner", 1);
     expect(await list(cache)).toEqual(["@odd", "a:1", "a:2", "b:1", "only-far"]);

@@ -231,7 +231,11 @@ describe("fail-safe", () => {
     const { cache, clock } = testCache({ ttl: "10s", grace: "1h" });
     await cache.getOrSet("k", () => "old", { tags: ["t"] });
     await clock.advance(11_000);
-    for (const invalidate of [() => cache.delete("k"), () => cache.invalidateTags(["t"]), () => cache.clear()]) {
+    for (const invalidate of [
+      () => cache.delete("k"),
+      () => cache.invalidateTags(["t"]),
+      () => cache.clear(),
+    ]) {
       await cache.set("k", "old", { tags: ["t"] });
       await clock.advance(11_000);
       const slow = gate<string>();
@@ -391,12 +395,16 @@ describe("the loader's context", () => {
 
   it("adapts ttl, grace and tags from the value", async () => {
     const { cache, clock } = testCache({ ttl: "1h" });
-    await cache.getOrSet("k", (context) => {
-      context.ttl("5s");
-      context.grace("1m");
-      context.tags("from-value");
-      return 1;
-    }, { tags: ["given"] });
+    await cache.getOrSet(
+      "k",
+      (context) => {
+        context.ttl("5s");
+        context.grace("1m");
+        context.tags("from-value");
+        return 1;
+      },
+      { tags: ["given"] },
+    );
     expect(cache.peek("k")).toMatchObject({ ttl: 5_000, expiresIn: 65_000, tags: ["given", "from-value"] });
     await cache.invalidateTags(["from-value"]);
     expect(await cache.get("k")).toBeUndefined();
@@ -488,7 +496,9 @@ describe("cancellation", () => {
     const slow = gate<string>();
     let signal: AbortSignal | undefined;
     const one = new AbortController();
-    const first = cache.getOrSet("k", (context) => ((signal = context.signal), slow.load()), { signal: one.signal });
+    const first = cache.getOrSet("k", (context) => ((signal = context.signal), slow.load()), {
+      signal: one.signal,
+    });
     const second = cache.getOrSet("k", slow.load);
     one.abort(new Error("gone"));
     await expect(first).rejects.toThrow("gone");
@@ -504,9 +514,14 @@ describe("cancellation", () => {
     let signal: AbortSignal | undefined;
     const load = (context: { signal: AbortSignal }): Promise<string> => {
       signal = context.signal;
-      return new Promise((_, reject) => context.signal.addEventListener("abort", () => reject(context.signal.reason)));
+      return new Promise((_, reject) =>
+        context.signal.addEventListener("abort", () => reject(context.signal.reason)),
+      );
     };
-    const reads = [cache.getOrSet("k", load, { signal: one.signal }), cache.getOrSet("k", load, { signal: two.signal })];
+    const reads = [
+      cache.getOrSet("k", load, { signal: one.signal }),
+      cache.getOrSet("k", load, { signal: two.signal }),
+    ];
     const ended = Promise.allSettled(reads);
     one.abort();
     expect(signal?.aborted).toBe(false);
@@ -532,9 +547,13 @@ describe("cancellation", () => {
   it("rejects at once for a signal that is aborted already, without a load", async () => {
     const { cache } = testCache();
     const load = vi.fn();
-    await expect(cache.getOrSet("k", load, { signal: AbortSignal.abort(new Error("no")) })).rejects.toThrow("no");
+    await expect(cache.getOrSet("k", load, { signal: AbortSignal.abort(new Error("no")) })).rejects.toThrow(
+      "no",
+    );
     await expect(cache.get("k", { signal: AbortSignal.abort(new Error("no")) })).rejects.toThrow("no");
-    await expect(cache.getOrSetMany(["k"], async () => new Map(), { signal: AbortSignal.abort(new Error("no")) })).rejects.toThrow("no");
+    await expect(
+      cache.getOrSetMany(["k"], async () => new Map(), { signal: AbortSignal.abort(new Error("no")) }),
+    ).rejects.toThrow("no");
     expect(load).not.toHaveBeenCalled();
   });
 
@@ -602,7 +621,10 @@ describe("per-call choices", () => {
   });
 
   it("policies are chosen by name, and an unknown one is refused with the names there are", async () => {
-    const { cache } = testCache({ ttl: "1h", policies: { auth: { ttl: "1m", grace: 0 }, catalog: { ttl: "10m", grace: "1d" } } });
+    const { cache } = testCache({
+      ttl: "1h",
+      policies: { auth: { ttl: "1m", grace: 0 }, catalog: { ttl: "10m", grace: "1d" } },
+    });
     await cache.set("a", 1, { policy: "auth" });
     await cache.set("c", 1, { policy: "catalog", ttl: "5m" });
     expect(cache.peek("a")).toMatchObject({ ttl: 60_000, expiresIn: 60_000 });

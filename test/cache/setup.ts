@@ -2,10 +2,19 @@ import { type Cache, type CacheOptions, createCache } from "../../src/index.ts";
 import { type ManualClock, manualClock } from "../../src/testing/index.ts";
 
 /** A cache on a clock that the test moves, with randomness the test chooses and every warning kept. */
-export function testCache(options: CacheOptions = {}): { cache: Cache; clock: ManualClock; warnings: string[] } {
+export function testCache(options: CacheOptions = {}): {
+  cache: Cache;
+  clock: ManualClock;
+  warnings: string[];
+} {
   const clock = manualClock();
   const warnings: string[] = [];
-  const cache = createCache({ clock, random: () => 0.5, logger: (message) => warnings.push(message), ...options });
+  const cache = createCache({
+    clock,
+    random: () => 0.5,
+    logger: (message) => warnings.push(message),
+    ...options,
+  });
   return { cache, clock, warnings };
 }
 

@@ -8,9 +8,15 @@ const key = fc.stringMatching(/^[ab]:[cd]$/);
 const tag = fc.constantFrom("t", "u", "v");
 const soft = fc.constantFrom({}, { soft: true } as const);
 const record: fc.Arbitrary<LogRecord> = fc.oneof(
-  fc.record({ tags: fc.uniqueArray(tag, { minLength: 1 }), s: soft }).map(({ tags, s }) => ({ kind: "tags" as const, tags, ...s })),
-  fc.record({ prefix: fc.constantFrom("", "a", "a:", "b:c"), s: soft }).map(({ prefix, s }) => ({ kind: "prefix" as const, prefix, ...s })),
-  fc.record({ glob: fc.constantFrom("*:c", "a*", "?:d"), s: soft }).map(({ glob, s }) => ({ kind: "glob" as const, glob, ...s })),
+  fc
+    .record({ tags: fc.uniqueArray(tag, { minLength: 1 }), s: soft })
+    .map(({ tags, s }) => ({ kind: "tags" as const, tags, ...s })),
+  fc
+    .record({ prefix: fc.constantFrom("", "a", "a:", "b:c"), s: soft })
+    .map(({ prefix, s }) => ({ kind: "prefix" as const, prefix, ...s })),
+  fc
+    .record({ glob: fc.constantFrom("*:c", "a*", "?:d"), s: soft })
+    .map(({ glob, s }) => ({ kind: "glob" as const, glob, ...s })),
   key.map((k) => ({ kind: "keys" as const, keys: [k] })),
 );
 
@@ -19,7 +25,12 @@ function expected(records: readonly LogRecord[], k: string, tags: readonly strin
   let verdict = "valid";
   for (const [i, one] of records.entries()) {
     if (i + 1 <= asOf || one.kind === "keys" || one.kind === "clear") continue;
-    const hit = one.kind === "tags" ? one.tags.some((t) => tags.includes(t)) : one.kind === "prefix" ? k.startsWith(one.prefix) : globMatcher(one.glob)(k);
+    const hit =
+      one.kind === "tags"
+        ? one.tags.some((t) => tags.includes(t))
+        : one.kind === "prefix"
+          ? k.startsWith(one.prefix)
+          : globMatcher(one.glob)(k);
     if (hit && one.soft !== true) return "invalid";
     if (hit) verdict = "stale";
   }
@@ -29,14 +40,20 @@ function expected(records: readonly LogRecord[], k: string, tags: readonly strin
 describe("the index of invalidations", () => {
   it("judges as a look at all records would", () => {
     fc.assert(
-      fc.property(fc.array(record, { maxLength: 12 }), key, fc.uniqueArray(tag), fc.nat(12), (records, k, tags, asOf) => {
-        const index = new Invalidations(globMatcher);
-        index.reset({ generation: "g", position: 0 }, []);
-        for (const [i, one] of records.entries()) index.apply({ position: i + 1, record: one });
-        expect(index.verdict(k, tags, asOf)).toBe(expected(records, k, tags, asOf));
-        const last = index.last(k, tags);
-        if (index.verdict(k, tags, asOf) !== "valid") expect(last?.position).toBeGreaterThan(asOf);
-      }),
+      fc.property(
+        fc.array(record, { maxLength: 12 }),
+        key,
+        fc.uniqueArray(tag),
+        fc.nat(12),
+        (records, k, tags, asOf) => {
+          const index = new Invalidations(globMatcher);
+          index.reset({ generation: "g", position: 0 }, []);
+          for (const [i, one] of records.entries()) index.apply({ position: i + 1, record: one });
+          expect(index.verdict(k, tags, asOf)).toBe(expected(records, k, tags, asOf));
+          const last = index.last(k, tags);
+          if (index.verdict(k, tags, asOf) !== "valid") expect(last?.position).toBeGreaterThan(asOf);
+        },
+      ),
       { numRuns: 2_000 },
     );
   });
@@ -56,10 +73,12 @@ describe("the index of invalidations", () => {
   it("stays bounded: beyond 100,000 tags or 1,000 patterns it forgets the oldest and raises its floor", () => {
     const index = new Invalidations(globMatcher);
     index.reset({ generation: "g", position: 0 }, []);
-    for (let i = 1; i <= 100_001; i++) index.apply({ position: i, record: { kind: "tags", tags: [`t${i}`] } });
+    for (let i = 1; i <= 100_001; i++)
+      index.apply({ position: i, record: { kind: "tags", tags: [`t${i}`] } });
     expect(index.floor).toBe(25_000);
     expect(index.verdict("k", ["t25001"], 0)).toBe("invalid");
-    for (let i = 1; i <= 1_001; i++) index.apply({ position: 200_000 + i, record: { kind: "prefix", prefix: `p${i}` } });
+    for (let i = 1; i <= 1_001; i++)
+      index.apply({ position: 200_000 + i, record: { kind: "prefix", prefix: `p${i}` } });
     expect(index.floor).toBe(200_001);
   });
 

@@ -1,12 +1,18 @@
 /** A process that uses a disk store as told by its parent (see disk.test.ts). */
+
+import { systemClock } from "../../src/base/clock.ts";
 import { createCache, memory } from "../../src/index.ts";
 import { disk } from "../../src/stores/disk/index.ts";
-import { systemClock } from "../../src/base/clock.ts";
 
 const path = process.argv[2] ?? "";
 const layer = disk({ path });
 const cache = createCache({ name: "shared", layers: [memory(), layer], ttl: "1h", logger: false });
-const store = layer.open({ cacheName: "shared", clock: systemClock(), random: Math.random, warn: () => undefined });
+const store = layer.open({
+  cacheName: "shared",
+  clock: systemClock(),
+  random: Math.random,
+  warn: () => undefined,
+});
 
 async function act(what: string, args: string[]): Promise<unknown> {
   const [key = "", value] = args;

@@ -1,6 +1,18 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -25,7 +37,12 @@ logContract({ describe, it }, "disk", () => {
   return log;
 });
 
-const context = (clock = manualClock(), warn: (message: string) => void = () => undefined) => ({ cacheName: "t", clock, random: Math.random, warn });
+const context = (clock = manualClock(), warn: (message: string) => void = () => undefined) => ({
+  cacheName: "t",
+  clock,
+  random: Math.random,
+  warn,
+});
 
 describe("the disk store", () => {
   it("keeps entries when it is closed and opened again", async () => {
@@ -48,7 +65,9 @@ describe("the disk store", () => {
     const { entries, bytes } = await store.stats();
     expect(entries).toBeGreaterThan(50);
     const reads = await store.read(Array.from({ length: 100 }, (_, i) => `k${i}`));
-    expect(reads.map((read) => read.found !== undefined)).toEqual(Array.from({ length: 100 }, (_, i) => i >= 100 - entries));
+    expect(reads.map((read) => read.found !== undefined)).toEqual(
+      Array.from({ length: 100 }, (_, i) => i >= 100 - entries),
+    );
     for (let i = 0; i < 100; i++) await store.remove([`k${i}`]);
     expect(await store.stats()).toEqual({ entries: 0, bytes: 0 });
     expect(bytes).toBeGreaterThan(50_000);
@@ -57,7 +76,9 @@ describe("the disk store", () => {
 
   it("evicts more than one step's worth when a big value comes", async () => {
     const store = disk({ path: folder(), maxBytes: "400kb" }).open(context());
-    await store.write(Array.from({ length: 3_000 }, (_, i) => [`k${i}`, storedEntry({ value: Buffer.alloc(20) })] as const));
+    await store.write(
+      Array.from({ length: 3_000 }, (_, i) => [`k${i}`, storedEntry({ value: Buffer.alloc(20) })] as const),
+    );
     await store.write([["big", storedEntry({ value: Buffer.alloc(90_000) })]]);
     expect((await store.stats()).bytes).toBeLessThanOrEqual(409_600);
     expect((await store.read(["big"]))[0]?.found).toBeDefined();
@@ -66,14 +87,21 @@ describe("the disk store", () => {
 
   it("refuses a value larger than a quarter of its bound, by name", async () => {
     const store = disk({ path: folder(), maxBytes: "64kb" }).open(context());
-    await expect(store.write([["huge", storedEntry({ value: Buffer.alloc(20_000) })]])).rejects.toThrow('"huge"');
+    await expect(store.write([["huge", storedEntry({ value: Buffer.alloc(20_000) })]])).rejects.toThrow(
+      '"huge"',
+    );
     await store.close();
   });
 
   it("sweeps what has expired, without reads", async () => {
     const clock = manualClock();
     const store = disk({ path: folder() }).open(context(clock));
-    await store.write(Array.from({ length: 1_200 }, (_, i) => [`k${i}`, storedEntry({ ttl: i < 1_100 ? 1_000 : 1e9 })] as const));
+    await store.write(
+      Array.from(
+        { length: 1_200 },
+        (_, i) => [`k${i}`, storedEntry({ ttl: i < 1_100 ? 1_000 : 1e9 })] as const,
+      ),
+    );
     for (let i = 0; i < 6; i++) {
       clock.tick(5_000);
       await new Promise((resolve) => setTimeout(resolve, 5));
@@ -87,8 +115,16 @@ describe("the disk store", () => {
   it("takes keys longer than LMDB's", async () => {
     const store = disk({ path: folder() }).open(context());
     const long = "long:".repeat(1_000);
-    await store.write([[long, storedEntry({ value: Buffer.from("a"), grace: 1_000 })], [`${long}!`, storedEntry({ value: Buffer.from("b") })], ["short", storedEntry()]]);
-    expect((await store.read([long, `${long}!`])).map((read) => Buffer.from(read.found?.entry.value ?? []).toString())).toEqual(["a", "b"]);
+    await store.write([
+      [long, storedEntry({ value: Buffer.from("a"), grace: 1_000 })],
+      [`${long}!`, storedEntry({ value: Buffer.from("b") })],
+      ["short", storedEntry()],
+    ]);
+    expect(
+      (await store.read([long, `${long}!`])).map((read) =>
+        Buffer.from(read.found?.entry.value ?? []).toString(),
+      ),
+    ).toEqual(["a", "b"]);
     const listed: string[] = [];
     for await (const batch of store.keys("long:")) listed.push(...batch);
     expect(listed.sort()).toEqual([long, `${long}!`].sort());
@@ -122,7 +158,12 @@ describe("the disk store", () => {
 describe("the disk store's folder", () => {
   const write = async (path: string): Promise<void> => {
     const store = disk({ path }).open(context());
-    await store.write(Array.from({ length: 200 }, (_, i) => [`k${i}`, storedEntry({ value: Buffer.alloc(2_000, i) })] as const));
+    await store.write(
+      Array.from(
+        { length: 200 },
+        (_, i) => [`k${i}`, storedEntry({ value: Buffer.alloc(2_000, i) })] as const,
+      ),
+    );
     await store.close();
   };
   const reopened = async (path: string): Promise<{ entries: number; warnings: string[] }> => {
@@ -167,7 +208,10 @@ describe("the disk store's folder", () => {
 
   it.each([
     ["garbage at the start", (file: number) => void writeSync(file, Buffer.alloc(8_192, 0xab), 0, 8_192, 0)],
-    ["garbage in the second page", (file: number) => void writeSync(file, Buffer.alloc(4_096, 0xab), 0, 4_096, 4_096)],
+    [
+      "garbage in the second page",
+      (file: number) => void writeSync(file, Buffer.alloc(4_096, 0xab), 0, 4_096, 4_096),
+    ],
     ["a cut in the middle", (file: number, size: number) => ftruncateSync(file, Math.floor(size / 2))],
     ["a cut to a few bytes", (file: number) => ftruncateSync(file, 100)],
     ["a cut to one page", (file: number) => ftruncateSync(file, 4_096)],
@@ -214,7 +258,10 @@ function ftruncateFile(path: string): void {
 
 /** Another process that uses the same folder: it does what it is told and answers. */
 async function other(path: string) {
-  const child = fork(new URL("./disk-process.ts", import.meta.url), [path], { execArgv: [], stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  const child = fork(new URL("./disk-process.ts", import.meta.url), [path], {
+    execArgv: [],
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
   await once(child, "message");
   let asked = 0;
   return {
@@ -239,7 +286,12 @@ describe("two processes on one disk store", () => {
   it("see each other's entries, and an invalidation reaches the other's memory", async () => {
     const path = folder();
     const they = await other(path);
-    const cache = createCache({ name: "shared", layers: [memory(), disk({ path })], ttl: "1h", logger: false });
+    const cache = createCache({
+      name: "shared",
+      layers: [memory(), disk({ path })],
+      ttl: "1h",
+      logger: false,
+    });
     try {
       await cache.getOrSet("k", () => "v1", { tags: ["t"] });
       await cache.set("flush", 1); // the fill of k was begun before it
@@ -259,7 +311,12 @@ describe("two processes on one disk store", () => {
   it("load a cold key once between them", async () => {
     const path = folder();
     const they = await other(path);
-    const cache = createCache({ name: "shared", layers: [memory(), disk({ path })], ttl: "1h", logger: false });
+    const cache = createCache({
+      name: "shared",
+      layers: [memory(), disk({ path })],
+      ttl: "1h",
+      logger: false,
+    });
     try {
       const slow = Promise.withResolvers<string>();
       const ours = cache.getOrSet("cold", () => slow.promise);
@@ -282,7 +339,10 @@ describe("two processes on one disk store", () => {
       await once(they.child, "message");
       await they.kill();
       const warnings: string[] = [];
-      const store = disk({ path }).open({ ...context(manualClock(), (message) => warnings.push(message)), cacheName: "shared" });
+      const store = disk({ path }).open({
+        ...context(manualClock(), (message) => warnings.push(message)),
+        cacheName: "shared",
+      });
       const keys: string[] = [];
       for await (const batch of store.keys("")) keys.push(...batch);
       expect(warnings).toEqual([]);
@@ -294,7 +354,8 @@ describe("two processes on one disk store", () => {
 
   it("an invalidated tag stays invalidated after a restart", async () => {
     const path = folder();
-    const make = () => createCache({ name: "shared", layers: [memory(), disk({ path })], ttl: "1h", logger: false });
+    const make = () =>
+      createCache({ name: "shared", layers: [memory(), disk({ path })], ttl: "1h", logger: false });
     const first = make();
     await first.set("tagged", 1, { tags: ["t"] });
     await first.set("prefixed:1", 1);
@@ -306,4 +367,3 @@ describe("two processes on one disk store", () => {
     await second.close();
   });
 });
-

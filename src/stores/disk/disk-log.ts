@@ -1,7 +1,17 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Timer } from "../../base/clock.ts";
 import { reason } from "../../base/errors.ts";
-import type { ActivePattern, Appended, Follower, LayerContext, Log, LogHead, LogRecord, Position, TagPositions } from "../../coherence/log.ts";
+import type {
+  ActivePattern,
+  Appended,
+  Follower,
+  LayerContext,
+  Log,
+  LogHead,
+  LogRecord,
+  Position,
+  TagPositions,
+} from "../../coherence/log.ts";
 import type { Environment, Table } from "./environment.ts";
 
 /** How often a process looks for records of others, in milliseconds. A look costs microseconds. */
@@ -65,8 +75,10 @@ export class DiskLog implements Log {
       for (const record of records) {
         position++;
         this.#records.put(positionKey(position), Buffer.from(JSON.stringify(record)));
-        if (record.kind === "tags") for (const tag of record.tags) this.#markTag(tag, position, record.soft === true);
-        if (record.kind === "prefix" || record.kind === "glob") this.#patterns.put(positionKey(position), Buffer.from(JSON.stringify(record)));
+        if (record.kind === "tags")
+          for (const tag of record.tags) this.#markTag(tag, position, record.soft === true);
+        if (record.kind === "prefix" || record.kind === "glob")
+          this.#patterns.put(positionKey(position), Buffer.from(JSON.stringify(record)));
         if (record.kind === "clear") ({ generation } = record);
       }
       this.#meta.put(HEAD, Buffer.from(JSON.stringify({ generation, position })));
@@ -81,7 +93,9 @@ export class DiskLog implements Log {
     this.#env.renew();
     return tags.map((tag) => {
       const record = this.#tags.getBinary(tagKey(tag));
-      return record === undefined ? { hard: 0, soft: 0 } : { hard: record.readDoubleLE(0), soft: record.readDoubleLE(8) };
+      return record === undefined
+        ? { hard: 0, soft: 0 }
+        : { hard: record.readDoubleLE(0), soft: record.readDoubleLE(8) };
     });
   }
 
@@ -143,7 +157,10 @@ export class DiskLog implements Log {
 
   #since(position: Position, last: Position): Appended[] | undefined {
     const found: Appended[] = [];
-    for (const { key, value } of this.#records.getRange({ start: positionKey(position + 1), end: positionKey(last + 1) }))
+    for (const { key, value } of this.#records.getRange({
+      start: positionKey(position + 1),
+      end: positionKey(last + 1),
+    }))
       found.push({ position: Number(key.readBigUInt64BE(0)), record: JSON.parse(value.toString()) }); // written by `append`
     return found.length === last - position ? found : undefined;
   }
@@ -163,7 +180,8 @@ export class DiskLog implements Log {
 
   #trim(position: Position): void {
     if (position <= KEPT) return;
-    for (const key of [...this.#records.getKeys({ end: positionKey(position - KEPT), limit: TRIM_STEP })]) this.#records.remove(key);
+    for (const key of [...this.#records.getKeys({ end: positionKey(position - KEPT), limit: TRIM_STEP })])
+      this.#records.remove(key);
   }
 
   #pollLater(): void {
@@ -190,5 +208,7 @@ function positionKey(position: Position): Buffer {
 /** Tags of any length fit: LMDB's keys do not. */
 function tagKey(tag: string): Buffer {
   const bytes = Buffer.from(tag);
-  return bytes.length <= 1_000 ? bytes : Buffer.concat([bytes.subarray(0, 900), createHash("sha256").update(bytes).digest()]);
+  return bytes.length <= 1_000
+    ? bytes
+    : Buffer.concat([bytes.subarray(0, 900), createHash("sha256").update(bytes).digest()]);
 }

@@ -52,12 +52,16 @@ export class DiskStore implements Store {
     this.#env.renew();
     const found = keys.map((key) => this.#find(key));
     const { lease, refresh } = options;
-    const wants = (entry: FoundEntry | undefined): boolean => lease !== undefined && (refresh === true || entry === undefined || entry.age >= entry.entry.ttl);
-    if (lease === undefined || !found.some(wants)) return found.map((entry) => ({ found: entry, lease: undefined }));
-    return this.#env.write(() => keys.map((key): StoreRead => {
-      const entry = this.#find(key);
-      return { found: entry, lease: wants(entry) ? this.#lend(key, lease) : undefined };
-    }));
+    const wants = (entry: FoundEntry | undefined): boolean =>
+      lease !== undefined && (refresh === true || entry === undefined || entry.age >= entry.entry.ttl);
+    if (lease === undefined || !found.some(wants))
+      return found.map((entry) => ({ found: entry, lease: undefined }));
+    return this.#env.write(() =>
+      keys.map((key): StoreRead => {
+        const entry = this.#find(key);
+        return { found: entry, lease: wants(entry) ? this.#lend(key, lease) : undefined };
+      }),
+    );
   }
 
   async fill(key: string, entry: StoredEntry, token: string): Promise<boolean> {
@@ -146,7 +150,8 @@ export class DiskStore implements Store {
         const mine = batch.filter((id) => id[0] === from[0]).map((id) => this.#keyText(id));
         const keys = mine.filter((key) => key.startsWith(prefix) && this.#find(key) !== undefined);
         if (keys.length > 0) yield keys;
-        if (mine.length < batch.length || (from[0] === PLAIN && mine.at(-1)?.startsWith(prefix) === false)) break;
+        if (mine.length < batch.length || (from[0] === PLAIN && mine.at(-1)?.startsWith(prefix) === false))
+          break;
       }
     }
   }
@@ -218,7 +223,11 @@ export class DiskStore implements Store {
 
   #holds(key: string, token: string): boolean {
     const record = this.#leases.getBinary(keyOf(key));
-    return record !== undefined && isHeld(record, this.#context.clock.wall()) && record.toString("latin1", 16) === token;
+    return (
+      record !== undefined &&
+      isHeld(record, this.#context.clock.wall()) &&
+      record.toString("latin1", 16) === token
+    );
   }
 
   #put(key: string, entry: StoredEntry): void {
@@ -298,7 +307,9 @@ export class DiskStore implements Store {
     let start = from;
     for (;;) {
       this.#env.renew();
-      const batch = [...this.#entries.getKeys({ ...(start === undefined ? {} : { start }), limit: STEP })].map((id) => Buffer.from(id));
+      const batch = [
+        ...this.#entries.getKeys({ ...(start === undefined ? {} : { start }), limit: STEP }),
+      ].map((id) => Buffer.from(id));
       if (batch.length === 0) return;
       yield batch;
       if (batch.length < STEP) return;
@@ -323,16 +334,22 @@ export class DiskStore implements Store {
     try {
       this.#env.renew();
       const start = this.#sweptTo;
-      const batch = [...this.#entries.getKeys({ ...(start === undefined ? {} : { start }), limit: STEP })].map((id) => Buffer.from(id));
+      const batch = [
+        ...this.#entries.getKeys({ ...(start === undefined ? {} : { start }), limit: STEP }),
+      ].map((id) => Buffer.from(id));
       const last = batch.at(-1);
-      this.#sweptTo = batch.length < STEP || last === undefined ? undefined : Buffer.concat([last, Buffer.from([0])]);
+      this.#sweptTo =
+        batch.length < STEP || last === undefined ? undefined : Buffer.concat([last, Buffer.from([0])]);
       const dead = batch.filter((id) => this.#find(this.#keyText(id)) === undefined);
       if (dead.length > 0)
         await this.#env.write(() => {
           for (const id of dead) if (this.#find(this.#keyText(id)) === undefined) this.#drop(id);
         });
     } catch (error) {
-      if (!this.#closed) this.#context.warn(`The disk store could not sweep: ${error instanceof Error ? error.message : String(error)}`);
+      if (!this.#closed)
+        this.#context.warn(
+          `The disk store could not sweep: ${error instanceof Error ? error.message : String(error)}`,
+        );
     }
     this.#sweepLater();
   }
@@ -344,7 +361,9 @@ export class DiskStore implements Store {
   #assertFits(key: string, entry: StoredEntry): void {
     const largest = this.#maxBytes / LARGEST_SHARE;
     if (entry.value.length > largest)
-      throw new StoreError(`The value of key ${JSON.stringify(key)} takes ${entry.value.length} bytes; the disk store keeps at most ${Math.floor(largest)} in one (a quarter of maxBytes).`);
+      throw new StoreError(
+        `The value of key ${JSON.stringify(key)} takes ${entry.value.length} bytes; the disk store keeps at most ${Math.floor(largest)} in one (a quarter of maxBytes).`,
+      );
   }
 }
 

@@ -1,8 +1,8 @@
-import { createRequire } from "node:module";
 import { realpathSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
-import { StoreError, reason } from "../../base/errors.ts";
+import { reason, StoreError } from "../../base/errors.ts";
 import { discard, prepareFolder } from "./folder.ts";
 
 /** A table of bytes to bytes. */
@@ -70,7 +70,9 @@ function openRoot(data: string, warn: (message: string) => void): RootDatabase<B
   try {
     return open<Buffer, Buffer>(options);
   } catch (error) {
-    throw new StoreError(`The disk store in "${dirname(data)}" cannot be opened: ${reason(error)}.`, { cause: error });
+    throw new StoreError(`The disk store in "${dirname(data)}" cannot be opened: ${reason(error)}.`, {
+      cause: error,
+    });
   }
 }
 
@@ -79,6 +81,8 @@ function loadLmdb(): typeof import("lmdb") {
   try {
     return createRequire(import.meta.url)("lmdb");
   } catch (error) {
-    throw new StoreError(`disk() needs the package "lmdb": npm install lmdb (${reason(error)}).`, { cause: error });
+    throw new StoreError(`disk() needs the package "lmdb": npm install lmdb (${reason(error)}).`, {
+      cause: error,
+    });
   }
 }

@@ -1,7 +1,19 @@
-import { closeSync, existsSync, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
-import { StoreError, reason } from "../../base/errors.ts";
+import { reason, StoreError } from "../../base/errors.ts";
 
 /** Marks a folder as ours, with the version of its layout. */
 const MARKER = "caching-universal.json";
@@ -11,7 +23,11 @@ const DATA = "cache.lmdb";
 /** Where a cache's disk store is when no path is given: per user, `$XDG_CACHE_HOME` or `~/.cache`. */
 export function defaultFolder(cacheName: string): string {
   const base = process.env.XDG_CACHE_HOME;
-  return join(base !== undefined && base !== "" ? base : join(homedir(), ".cache"), "caching-universal", cacheName);
+  return join(
+    base !== undefined && base !== "" ? base : join(homedir(), ".cache"),
+    "caching-universal",
+    cacheName,
+  );
 }
 
 /**
@@ -24,14 +40,19 @@ export function prepareFolder(path: string, warn: (message: string) => void): st
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw new StoreError(`The disk store's folder "${folder}" cannot be made: ${reason(error)}. Give another with disk({ path }).`, { cause: error });
+    throw new StoreError(
+      `The disk store's folder "${folder}" cannot be made: ${reason(error)}. Give another with disk({ path }).`,
+      { cause: error },
+    );
   }
   const marker = join(folder, MARKER);
   const data = join(folder, DATA);
   if (!existsSync(marker)) {
     const inside = readdirSync(folder);
     if (inside.length > 0)
-      throw new StoreError(`The folder "${folder}" holds files that are not of a disk store (${inside.slice(0, 3).join(", ")}). Give an empty one with disk({ path }).`);
+      throw new StoreError(
+        `The folder "${folder}" holds files that are not of a disk store (${inside.slice(0, 3).join(", ")}). Give an empty one with disk({ path }).`,
+      );
     write(marker);
   }
   const trouble = layoutTrouble(marker) ?? dataTrouble(data);
@@ -52,7 +73,10 @@ function write(marker: string): void {
   try {
     writeFileSync(marker, `${MARK}\n`, { mode: 0o600 });
   } catch (error) {
-    throw new StoreError(`The disk store cannot write "${marker}": ${reason(error)}. Give another folder with disk({ path }).`, { cause: error });
+    throw new StoreError(
+      `The disk store cannot write "${marker}": ${reason(error)}. Give another folder with disk({ path }).`,
+      { cause: error },
+    );
   }
 }
 
@@ -70,7 +94,8 @@ const META = { magicAt: 24, pageSizeAt: 48, lastPageAt: 136, bytes: 160, magic: 
  */
 function dataTrouble(data: string): string | undefined {
   if (!existsSync(data)) return undefined;
-  if (!lstatSync(data).isFile()) throw new StoreError(`"${data}" is not a plain file. Give another folder with disk({ path }).`);
+  if (!lstatSync(data).isFile())
+    throw new StoreError(`"${data}" is not a plain file. Give another folder with disk({ path }).`);
   const file = openSync(data, "r");
   try {
     const { size } = fstatSync(file);
@@ -80,9 +105,12 @@ function dataTrouble(data: string): string | undefined {
     if (first.readUInt32LE(META.magicAt) !== META.magic) return "its file is damaged at the start";
     const pageSize = first.readUInt32LE(META.pageSizeAt);
     const second = Buffer.alloc(META.bytes);
-    if (pageSize < 256 || readSync(file, second, 0, META.bytes, pageSize) < META.bytes) return "its file is cut short";
+    if (pageSize < 256 || readSync(file, second, 0, META.bytes, pageSize) < META.bytes)
+      return "its file is cut short";
     if (second.readUInt32LE(META.magicAt) !== META.magic) return "its file is damaged near the start";
-    const lastPage = Math.max(...[first, second].map((meta) => Number(meta.readBigUInt64LE(META.lastPageAt))));
+    const lastPage = Math.max(
+      ...[first, second].map((meta) => Number(meta.readBigUInt64LE(META.lastPageAt))),
+    );
     return (lastPage + 1) * pageSize > size ? "its file is cut short" : undefined;
   } finally {
     closeSync(file);

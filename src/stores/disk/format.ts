@@ -18,13 +18,17 @@ export interface DiskRecord {
 export function encodeRecord({ entry, storedAt, order }: DiskRecord): Buffer {
   const generation = Buffer.from(entry.generation);
   const tags = entry.tags.map((tag) => Buffer.from(tag));
-  const size = tags.reduce((sum, tag) => sum + 2 + tag.length, FIXED + generation.length + entry.value.length);
+  const size = tags.reduce(
+    (sum, tag) => sum + 2 + tag.length,
+    FIXED + generation.length + entry.value.length,
+  );
   const record = Buffer.allocUnsafe(size);
   record[0] = VERSION;
   record[1] = generation.length;
   record.writeUInt16LE(tags.length, 2);
   let at = 4;
-  for (const number of [storedAt, order, entry.ttl, entry.grace, entry.asOf, entry.cost, entry.sliding]) at = record.writeDoubleLE(number, at);
+  for (const number of [storedAt, order, entry.ttl, entry.grace, entry.asOf, entry.cost, entry.sliding])
+    at = record.writeDoubleLE(number, at);
   at += generation.copy(record, at);
   for (const tag of tags) {
     at = record.writeUInt16LE(tag.length, at);
@@ -50,7 +54,16 @@ export function decodeRecord(record: Buffer): DiskRecord | undefined {
   }
   if (at > record.length) return undefined;
   const value = new Uint8Array(record.subarray(at));
-  const entry: StoredEntry = { value, ttl: double(2), grace: double(3), asOf: double(4), generation, tags, cost: double(5), sliding: double(6) };
+  const entry: StoredEntry = {
+    value,
+    ttl: double(2),
+    grace: double(3),
+    asOf: double(4),
+    generation,
+    tags,
+    cost: double(5),
+    sliding: double(6),
+  };
   return { entry, storedAt: double(0), order: double(1) };
 }
 

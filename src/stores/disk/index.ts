@@ -26,10 +26,15 @@ export interface DiskOptions {
  */
 export function disk(options: DiskOptions = {}): StoreLayer {
   const { path } = options;
-  if (path !== undefined && (typeof path !== "string" || path === "")) throw new OptionError("disk.path", path, "the path of a folder");
-  const maxBytes = options.maxBytes === Number.POSITIVE_INFINITY ? options.maxBytes : bytes(options.maxBytes ?? "1gb", "disk.maxBytes");
+  if (path !== undefined && (typeof path !== "string" || path === ""))
+    throw new OptionError("disk.path", path, "the path of a folder");
+  const maxBytes =
+    options.maxBytes === Number.POSITIVE_INFINITY
+      ? options.maxBytes
+      : bytes(options.maxBytes ?? "1gb", "disk.maxBytes");
   const timeout = milliseconds(options.timeout ?? "250ms", "disk.timeout");
-  const environment = (context: LayerContext) => openEnvironment(path ?? defaultFolder(context.cacheName), context.warn);
+  const environment = (context: LayerContext) =>
+    openEnvironment(path ?? defaultFolder(context.cacheName), context.warn);
   return {
     kind: "store",
     name: "disk",
