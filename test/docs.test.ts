@@ -1,0 +1,149 @@
+import { execFile } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { anchorsOf, type Block, pagesOf } from "./docs/pages.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const TSC = join(ROOT, "node_modules/typescript/bin/tsc");
+/** Examples run at the same time. */
+const AT_ONCE = 2;
+
+const pages = pagesOf(ROOT);
+const blocks = pages.flatMap((page) => page.blocks);
+/** Inside the repository, so that `caching-universal` is the package that is tested. */
+let folder = "";
+
+interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
+  return new Promise((resolve) => {
+    const options = { cwd: ROOT, env: { ...process.env, ...env }, timeout: 60_000 };
+    const child = execFile(process.execPath, [...args], options, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : (child.exitCode ?? 1), stdout, stderr }),
+    );
+  });
+}
+
+function newestIn(path: string): number {
+  const files = readdirSync(path, { recursive: true, encoding: "utf8" }).map((file) =>
+    statSync(join(path, file)),
+  );
+  return Math.max(...files.map((file) => file.mtimeMs));
+}
+
+/** Slots for child processes: whoever wants one waits for its turn. */
+let free = AT_ONCE;
+const queue: (() => void)[] = [];
+async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  if (free > 0) free--;
+  else await new Promise<void>((resolve) => queue.push(resolve));
+  try {
+    return await work();
+  } finally {
+    const next = queue.shift();
+    if (next === undefined) free++;
+    else next();
+  }
+}
+
+const ran = new Map<string, Promise<Ran>>();
+
+/** Each example has caches and temporary files of its own, so that none sees what another left. */
+function runBlock({ id, decorators }: Block): Promise<Ran> {
+  const own = join(folder, `${id}.tmp`);
+  mkdirSync(own);
+  const file = join(folder, decorators ? `js/${id}.js` : `${id}.ts`);
+  return run(["--disable-warning=ExperimentalWarning", file], { TMPDIR: own, XDG_CACHE_HOME: own });
+}
+
+let types: Promise<Ran>;
+
+beforeAll(async () => {
+  const entry = join(ROOT, "dist/index.js");
+  if (!existsSync(entry) || statSync(entry).mtimeMs < newestIn(join(ROOT, "src"))) {
+    const built = await run([TSC, "-p", "tsconfig.build.json"]);
+    expect(built.stdout + built.stderr).toBe("");
+  }
+  mkdirSync(join(ROOT, ".cache/docs-test"), { recursive: true });
+  folder = mkdtempSync(join(ROOT, ".cache/docs-test/run-"));
+  for (const { id, code } of blocks) writeFileSync(join(folder, `${id}.ts`), code);
+  const compilerOptions = { rootDir: ".", outDir: "js", noEmit: false };
+  writeFileSync(
+    join(folder, "tsconfig.json"),
+    JSON.stringify({ extends: join(ROOT, "tsconfig.json"), compilerOptions, include: ["*.ts"] }),
+  );
+  types = inTurn(() => run([TSC, "-p", folder]));
+  for (const block of blocks) {
+    const first = block.decorators ? types : Promise.resolve();
+    ran.set(
+      block.id,
+      first.then(() => inTurn(() => runBlock(block))),
+    );
+  }
+}, 120_000);
+
+afterAll(() => {
+  if (folder !== "") rmSync(folder, { recursive: true, force: true });
+});
+
+describe("the examples of the documentation", () => {
+  it("type-check together, as strictly as the source", { timeout: 120_000 }, async () => {
+    const { stdout, stderr, code } = await types;
+    expect(stdout + stderr).toBe("");
+    expect(code).toBe(0);
+  });
+
+  it.each(blocks)(
+    "$id runs, says nothing on stderr, and prints what the page shows",
+    { timeout: 120_000 },
+    async (block) => {
+      const result = await ran.get(block.id);
+      expect(result?.stderr).toBe("");
+      expect(result?.code).toBe(0);
+      if (block.output !== undefined) expect(result?.stdout).toBe(block.output);
+    },
+  );
+
+  it("are on every page that is about a feature", () => {
+    const without = pages.filter((page) => page.blocks.length === 0).map((page) => page.path);
+    expect(without.filter((path) => path !== "CHANGELOG.md" && !path.startsWith("docs/decisions/"))).toEqual(
+      [],
+    );
+  });
+});
+
+describe("the pages", () => {
+  it("start with a hello-world of at most ten lines", () => {
+    const hello = pages.find((page) => page.path === "README.md")?.blocks[0];
+    expect(hello?.code.trimEnd().split("\n").length).toBeLessThanOrEqual(10);
+  });
+
+  it("are each linked from README.md or from another page", () => {
+    const linked = new Set(
+      pages.flatMap((page) =>
+        page.links.filter((link) => link.target !== page.path).map((link) => link.target),
+      ),
+    );
+    const lonely = pages.map((page) => page.path).filter((path) => path !== "README.md" && !linked.has(path));
+    expect(lonely).toEqual([]);
+  });
+
+  it("link only to files and headings that exist", () => {
+    const broken: string[] = [];
+    for (const page of pages) {
+      for (const { target, anchor } of page.links) {
+        const there = pages.find((other) => other.path === target);
+        if (!existsSync(join(ROOT, target))) broken.push(`${page.path}: ${target}`);
+        else if (anchor !== undefined && there !== undefined && !anchorsOf(there.text).has(anchor))
+          broken.push(`${page.path}: ${target}#${anchor}`);
+      }
+    }
+    expect(broken).toEqual([]);
+  });
+});
