@@ -142,7 +142,7 @@ function textOf(bytes: Uint8Array): string {
 }
 
 function text(how: number, content: string): Uint8Array {
-  const framed = Buffer.allocUnsafeSlow(Buffer.byteLength(content) + 1);
+  const framed = Buffer.allocUnsafe(Buffer.byteLength(content) + 1);
   framed[0] = how;
   framed.write(content, 1);
   return framed;

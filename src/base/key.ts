@@ -47,13 +47,15 @@ export function encodeKey(key: Key, maxLength: number): string {
       key,
       "a string, or an array of one or more strings, numbers, bigints, booleans or null",
     );
-  // `Array.from` shows holes as undefined, which is refused.
-  return bounded(Array.from(key, (part: unknown) => encodePart(part, key)).join(":"), maxLength, key);
+  let text = encodePart(key[0], key);
+  for (let i = 1; i < key.length; i++) text += `:${encodePart(key[i], key)}`;
+  return bounded(text, maxLength, key);
 }
 
 function bounded(text: string, maxLength: number, key: unknown): string {
   if (!text.isWellFormed()) throw new KeyError(key, "well-formed Unicode (it has a lone surrogate)");
-  if (Buffer.byteLength(text) <= maxLength && !HASHED.test(text)) return text;
+  const fits = text.length * 3 <= maxLength || Buffer.byteLength(text) <= maxLength;
+  if (fits && (text.charCodeAt(text.length - HASH_LENGTH) !== HASH_SIGN || !HASHED.test(text))) return text;
   const hash = createHash("sha256").update(text).digest("base64url");
   const head = Buffer.from(text)
     .subarray(0, maxLength - HASH_LENGTH)
@@ -65,7 +67,9 @@ function bounded(text: string, maxLength: number, key: unknown): string {
 function encodePart(part: unknown, key: unknown): string {
   switch (typeof part) {
     case "string":
-      return (readsAsScalar(part) ? "'" : "") + part.replace(/^@|[%:*?[\]\\]/g, percent);
+      return (
+        (readsAsScalar(part) ? "'" : "") + (RESERVED.test(part) ? part.replace(RESERVED_ALL, percent) : part)
+      );
     case "number":
       if (!Number.isFinite(part)) throw new KeyError(key, "parts that are finite numbers");
       return Object.is(part, -0) ? "-0" : String(part);
@@ -79,10 +83,14 @@ function encodePart(part: unknown, key: unknown): string {
   }
 }
 
+/** What has a meaning in stored keys and patterns; a global expression would remember where it stopped. */
+const RESERVED = /^@|[%:*?[\]\\]/;
+const RESERVED_ALL = new RegExp(RESERVED, "g");
+/** Text that another scalar is written as, or that begins as such text is marked. */
+const SCALAR = /^(?:'.*|true|false|null|-?\d+(?:n|(?:\.\d+)?(?:e[+-]\d+)?)|)$/s;
+
 function readsAsScalar(text: string): boolean {
-  if (text === "" || text === "true" || text === "false" || text === "null" || text.startsWith("'"))
-    return true;
-  return /^-?\d+n$/.test(text) || /^-?\d+(\.\d+)?(e[+-]\d+)?$/.test(text);
+  return SCALAR.test(text);
 }
 
 function percent(char: string): string {
@@ -91,26 +99,28 @@ function percent(char: string): string {
 
 /** What all keys of a namespace begin with, and no other key. @throws {OptionError} for an empty name. */
 export function namespacePrefix(name: string): string {
-  if (typeof name !== "string" || name === "" || !name.isWellFormed())
-    throw new OptionError("namespace", name, "a non-empty name");
+  if (!isName(name)) throw new OptionError("namespace", name, "a non-empty name");
   return `@ns:${encodeName(name)}:`;
 }
 
 /** What all keys of an owner begin with, and no other key. @throws {OptionError} without an owner: such a scope would be shared by all. */
 export function scopePrefix(owner: Readonly<Record<string, string | number | bigint>>): string {
-  const kinds = typeof owner === "object" && owner !== null ? Object.keys(owner).sort() : [];
+  const isOwner = typeof owner === "object" && owner !== null && !Array.isArray(owner);
+  const kinds = isOwner ? Object.keys(owner).sort() : [];
   if (kinds.length === 0) throw new OptionError("scope", owner, 'an owner such as { user: "42" }');
   const pairs = kinds.map((kind) => {
     const id: unknown = owner[kind];
-    const named =
-      (typeof id === "string" && id !== "" && id.isWellFormed()) ||
-      typeof id === "bigint" ||
-      (typeof id === "number" && Number.isFinite(id));
-    if (kind === "" || !named)
+    const named = typeof id === "bigint" || (typeof id === "number" ? Number.isFinite(id) : isName(id));
+    if (!named)
       throw new OptionError(`scope.${kind}`, id, "the owner's id: a non-empty string, a number or a bigint");
+    if (!isName(kind)) throw new OptionError("scope", owner, "kinds of owner that are not empty");
     return `${encodeName(kind)}=${encodeName(String(id))}`;
   });
   return `@of:${pairs.join(",")}:`;
+}
+
+function isName(text: unknown): boolean {
+  return typeof text === "string" && text !== "" && text.isWellFormed();
 }
 
 function encodeName(name: string): string {
