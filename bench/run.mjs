@@ -24,7 +24,10 @@ const need = (what, met) => {
 // Each really caches: the loader runs once a key.
 for (const contender of list) {
   let loads = 0;
-  const load = () => (loads++, product("x"));
+  const load = () => {
+    loads++;
+    return product("x");
+  };
   for (let i = 0; i < 3; i++) for (const key of keys) await contender.get(key, load);
   if (loads !== HOT) throw new Error(`${contender.name} loaded ${loads} times, not ${HOT}`);
 }

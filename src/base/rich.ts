@@ -106,15 +106,23 @@ function openProperties(value: object, place: Place, push: Push): void {
   for (const key of Reflect.ownKeys(value)) {
     if (isArray && key === "length") continue;
     const property = Object.getOwnPropertyDescriptor(value, key);
-    const at = (what: string): CodecError =>
-      refused({ value, holder: place, how: "property", key, depth: 0 }, what);
-    if (typeof key === "symbol") throw at("keyed by a symbol");
-    if (isArray && !isIndex(key)) throw at("a property of an array");
-    if (property?.get !== undefined || property?.set !== undefined) throw at("a getter");
-    if (property?.enumerable !== true) throw at("not enumerable");
-    if (key === "__proto__") throw at("under a name that is not safe to write back");
+    const why = trouble(key, property, isArray);
+    if (why !== undefined || property === undefined || typeof key === "symbol")
+      throw refused({ value, holder: place, how: "property", key, depth: 0 }, why ?? "not there");
     push("property", isArray ? Number(key) : key, property.value);
   }
+}
+
+function trouble(
+  key: PropertyKey,
+  property: PropertyDescriptor | undefined,
+  isArray: boolean,
+): string | undefined {
+  if (typeof key === "symbol") return "keyed by a symbol";
+  if (isArray && !isIndex(String(key))) return "a property of an array";
+  if (property?.get !== undefined || property?.set !== undefined) return "a getter";
+  if (property?.enumerable !== true) return "not enumerable";
+  return key === "__proto__" ? "under a name that is not safe to write back" : undefined;
 }
 
 function isIndex(key: string): boolean {

@@ -70,6 +70,7 @@ export interface LayerStats {
   readonly skipped: number;
   /** Milliseconds; memory is sampled. */
   readonly latency: LatencyStats;
+  /** Of a shared store: as of the last time it was asked, in the background; undefined until it has answered. */
   readonly entries: number | undefined;
   readonly bytes: number | undefined;
 }

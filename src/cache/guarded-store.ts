@@ -10,6 +10,9 @@ const MAX_OWED = 10_000;
 /** How often an owed removal is tried again while nobody reads, in milliseconds. */
 const PAY_EVERY = 1_000;
 
+/** How old, in milliseconds, the answer to "how much does it hold" may be before it is asked for again. */
+const STATS_EVERY = 1_000;
+
 /** What the guard tells of. */
 export interface StoreEvents {
   error(layer: string, action: string, error: unknown): void;
@@ -39,6 +42,8 @@ export class GuardedStore {
   #paying: Promise<boolean> | undefined;
   #payTimer = false;
   #closed = false;
+  #stats: StoreStats | undefined;
+  #statsDue = Number.NEGATIVE_INFINITY;
 
   constructor(store: Store, timeout: number, clock: Clock, random: () => number, events: StoreEvents) {
     this.#store = store;
@@ -134,8 +139,16 @@ export class GuardedStore {
     }
   }
 
-  async stats(): Promise<StoreStats | Unavailable> {
-    return this.#call("stats", () => this.#store.stats());
+  /** What it held when last asked; asked again in the background when that is longer ago than a second. */
+  stats(): StoreStats | undefined {
+    const now = this.#clock.now();
+    if (!this.#closed && now >= this.#statsDue) {
+      this.#statsDue = now + STATS_EVERY;
+      void this.#call("stats", () => this.#store.stats()).then((stats) => {
+        if (stats !== UNAVAILABLE) this.#stats = stats;
+      });
+    }
+    return this.#stats;
   }
 
   async close(): Promise<void> {

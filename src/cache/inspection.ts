@@ -150,7 +150,10 @@ export function stats(core: Core): CacheStats {
   const layers: Record<string, LayerStats> = {};
   if (core.memory !== undefined)
     layers.memory = layerStats(core.memoryCounters, core.memory.size, core.memory.bytes);
-  for (const store of core.stores) layers[store.name] = layerStats(store.counters, undefined, undefined);
+  for (const store of core.stores) {
+    const held = store.stats();
+    layers[store.name] = layerStats(store.counters, held?.entries, held?.bytes);
+  }
   return {
     reads,
     hits: counters.hits,

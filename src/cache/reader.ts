@@ -122,7 +122,9 @@ export class Reader {
       const retry = (): Promise<unknown> =>
         this.getOrSetMany([key], [name], loader, options).then(([value]) => value);
       waits.push(
-        this.#wait(flight, joined, resolved, options ?? {}, retry).then((value) => void (results[i] = value)),
+        this.#wait(flight, joined, resolved, options ?? {}, retry).then((value) => {
+          results[i] = value;
+        }),
       );
     });
     if (started.size > 0) this.#runner.loadMany([...started.values()], loader, this.#how(options, false));

@@ -9,9 +9,8 @@ export class Emitter<Events extends object> {
   }
 
   on<E extends keyof Events>(event: E, listener: (event: Events[E]) => void): () => void {
-    let set = this.#listeners.get(event);
-    if (set === undefined) this.#listeners.set(event, (set = new Set()));
-    set.add(listener);
+    const set = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, set.add(listener));
     return () => {
       set.delete(listener);
       if (set.size === 0 && this.#listeners.get(event) === set) this.#listeners.delete(event);

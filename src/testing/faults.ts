@@ -68,10 +68,18 @@ export function faulty(layer: StoreLayer): Faults {
   return {
     layer: wrapped,
     calls,
-    delay: (ms) => void (mode = { kind: "delay", ms }),
-    fail: (error = new Error("injected fault")) => void (mode = { kind: "fail", error }),
-    hang: () => void (mode = { kind: "hang" }),
-    heal: () => void (mode = { kind: "well" }),
+    delay(ms) {
+      mode = { kind: "delay", ms };
+    },
+    fail(error = new Error("injected fault")) {
+      mode = { kind: "fail", error };
+    },
+    hang() {
+      mode = { kind: "hang" };
+    },
+    heal() {
+      mode = { kind: "well" };
+    },
     before(method, fn) {
       const set = hooks.get(method) ?? new Set();
       hooks.set(method, set.add(fn));

@@ -32,8 +32,8 @@ export function mapStore(options: MapStoreOptions = {}): StoreLayer {
     timeout: options.timeout ?? 250,
     ...(options.log === undefined ? {} : { log: options.log }),
     open(context) {
-      let slots = spaces.get(context.cacheName);
-      if (slots === undefined) spaces.set(context.cacheName, (slots = new Map()));
+      const slots = spaces.get(context.cacheName) ?? new Map<string, Slot>();
+      spaces.set(context.cacheName, slots);
       return open(options.name ?? "map", slots, context, () => `t${++tokens}`);
     },
   };
@@ -70,16 +70,15 @@ function open(name: string, slots: Map<string, Slot>, { clock }: LayerContext, t
       step(() => {
         options.signal?.throwIfAborted();
         return keys.map((key): StoreRead => {
-          let slot = live(key);
+          const slot = live(key);
           const entry = found(slot);
           const fresh = entry !== undefined && entry.age < entry.entry.ttl;
           if (options.lease === undefined || (fresh && options.refresh !== true))
             return { found: entry, lease: undefined };
           if (slot?.lease !== undefined) return { found: entry, lease: "busy" };
-          if (slot === undefined)
-            slots.set(key, (slot = { entry: undefined, storedAt: 0, lease: undefined }));
-          slot.lease = { token: token(), until: clock.now() + options.lease };
-          return { found: entry, lease: slot.lease.token };
+          const lease = { token: token(), until: clock.now() + options.lease };
+          slots.set(key, { entry: slot?.entry, storedAt: slot?.storedAt ?? 0, lease });
+          return { found: entry, lease: lease.token };
         });
       }),
     fill: (key, entry, held) =>

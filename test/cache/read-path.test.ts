@@ -414,7 +414,12 @@ describe("the loader's context", () => {
   it("skips caching, also by a ttl of 0, and works taken apart", async () => {
     const { cache } = testCache();
     expect(await cache.getOrSet("a", ({ skip }) => skip("private"))).toBe("private");
-    expect(await cache.getOrSet("b", ({ ttl }) => (ttl(0), "private"))).toBe("private");
+    expect(
+      await cache.getOrSet("b", ({ ttl }) => {
+        ttl(0);
+        return "private";
+      }),
+    ).toBe("private");
     expect(await cache.has("a")).toBe(false);
     expect(await cache.has("b")).toBe(false);
   });
@@ -496,9 +501,14 @@ describe("cancellation", () => {
     const slow = gate<string>();
     let signal: AbortSignal | undefined;
     const one = new AbortController();
-    const first = cache.getOrSet("k", (context) => ((signal = context.signal), slow.load()), {
-      signal: one.signal,
-    });
+    const first = cache.getOrSet(
+      "k",
+      (context) => {
+        signal = context.signal;
+        return slow.load();
+      },
+      { signal: one.signal },
+    );
     const second = cache.getOrSet("k", slow.load);
     one.abort(new Error("gone"));
     await expect(first).rejects.toThrow("gone");

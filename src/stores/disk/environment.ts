@@ -42,8 +42,8 @@ export function openEnvironment(path: string, warn: (message: string) => void): 
     root,
     users: 1,
     table(name) {
-      let table = tables.get(name);
-      if (table === undefined) tables.set(name, (table = root.openDB<Buffer, Buffer>({ name, ...BINARY })));
+      const table = tables.get(name) ?? root.openDB<Buffer, Buffer>({ name, ...BINARY });
+      tables.set(name, table);
       return table;
     },
     write: (work) => root.transaction(work),

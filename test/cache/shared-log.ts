@@ -1,0 +1,96 @@
+import type { Follower, Log, LogFactory, LogRecord, TagPositions } from "../../src/index.ts";
+
+/** A log in this process that several caches follow, with the troubles that a remote one has. */
+export interface SharedLog extends LogFactory {
+  /** Everything is lost: followers start again in a new generation. */
+  lose(): void;
+  /** Nobody hears of it any more; records pile up. */
+  cut(): void;
+  restore(): void;
+  refuse(error: Error | undefined): void;
+  refuseOpen(error: Error | undefined): void;
+}
+
+export function sharedLog(): SharedLog {
+  const followers = new Set<Follower>();
+  const tags = new Map<string, TagPositions>();
+  const backlog: { position: number; record: LogRecord }[] = [];
+  let patterns: { position: number; record: Extract<LogRecord, { kind: "prefix" | "glob" }> }[] = [];
+  let position = 0;
+  let generation = "g0";
+  let isCut = false;
+  let cutAt = 0;
+  let refusal: Error | undefined;
+  let openRefusal: Error | undefined;
+  const factory = ({ clock }: Parameters<LogFactory>[0]): Log => {
+    let mine: Follower | undefined;
+    return {
+      name: "shared",
+      shared: true,
+      async open(follower) {
+        if (openRefusal !== undefined) throw openRefusal;
+        mine = follower;
+        followers.add(follower);
+        return { generation, position };
+      },
+      async append(records) {
+        if (refusal !== undefined) throw refusal;
+        const appended = records.map((record) => ({ position: ++position, record }));
+        for (const one of appended) {
+          const { record } = one;
+          if (record.kind === "clear") generation = record.generation;
+          if (record.kind === "prefix" || record.kind === "glob") patterns.push({ position: one.position, record });
+          if (record.kind === "tags")
+            for (const tag of record.tags) {
+              const last = tags.get(tag) ?? { hard: 0, soft: 0 };
+              tags.set(tag, record.soft === true ? { ...last, soft: position } : { ...last, hard: position });
+            }
+        }
+        if (isCut) backlog.push(...appended);
+        else for (const follower of followers) follower.apply(appended);
+        return position;
+      },
+      tagPositions: async (wanted) => wanted.map((tag) => tags.get(tag) ?? { hard: 0, soft: 0 }),
+      patterns: async () => patterns,
+      async swept(pattern) {
+        patterns = patterns.filter((one) => one.position !== pattern.position);
+      },
+      lag: () => (isCut ? clock.now() - cutAt : 0),
+      async catchUp() {
+        if (isCut) throw new Error("cut off");
+      },
+      async close() {
+        if (mine !== undefined) followers.delete(mine);
+      },
+    };
+  };
+  const clockOf: { now: () => number } = { now: () => 0 };
+  return Object.assign(
+    (context: Parameters<LogFactory>[0]) => {
+      clockOf.now = () => context.clock.now();
+      return factory(context);
+    },
+    {
+      lose() {
+        generation = "lost";
+        position = 0;
+        for (const follower of followers) follower.reset({ generation, position }, "it was emptied");
+      },
+      cut() {
+        isCut = true;
+        cutAt = clockOf.now();
+      },
+      restore() {
+        isCut = false;
+        for (const follower of followers) follower.apply(backlog);
+        backlog.length = 0;
+      },
+      refuse(error: Error | undefined) {
+        refusal = error;
+      },
+      refuseOpen(error: Error | undefined) {
+        openRefusal = error;
+      },
+    },
+  );
+}
