@@ -26,6 +26,7 @@ export type {
   CallOptions,
   Eager,
   EntryOptions,
+  Found,
   GetOptions,
   GetOrSetOptions,
   InvalidateOptions,

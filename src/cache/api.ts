@@ -155,12 +155,12 @@ export interface Cache<M = unknown> extends AsyncDisposable {
   /** The cached value, else what `loader` gets: one load at a time per key, whoever asks. */
   getOrSet<K extends KeyOf<M>, T extends ValueOf<M, K>>(
     key: K,
-    loader: Loader<T>,
+    loader: Loader<T, ValueOf<M, K>>,
     options: GetOrSetOptions<T> & { onlyCached: true },
   ): Promise<T | undefined>;
   getOrSet<K extends KeyOf<M>, T extends ValueOf<M, K>>(
     key: K,
-    loader: Loader<T>,
+    loader: Loader<T, ValueOf<M, K>>,
     options?: GetOrSetOptions<T>,
   ): Promise<T>;
   /** Cached values in the order of `keys`; `undefined` for misses. */

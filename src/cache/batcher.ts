@@ -1,5 +1,7 @@
+import type { Found } from "./options.ts";
+
 /** One load of many keys for all who asked in the same tick. */
-export type LoadMany<K, V> = (keys: readonly K[]) => Promise<ReadonlyMap<K, V>>;
+export type LoadMany<K, V> = (keys: readonly K[]) => Promise<Found<K, V>>;
 
 /** Gathers single loads of one tick into one `loadMany`, at most `limit` keys at a time, each key once. */
 export class Batcher<K, V> {

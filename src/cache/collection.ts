@@ -3,6 +3,7 @@ import { validate } from "../base/standard-schema.ts";
 import type { Cache, Collection, CollectionOptions, CollectionReadOptions } from "./api.ts";
 import { Batcher } from "./batcher.ts";
 import type {
+  Found,
   GetOrSetOptions,
   InvalidateOptions,
   InvalidationReport,
@@ -48,7 +49,7 @@ export function collectionOf<V, K extends Scalar>(
   });
   const loaderFor =
     (key: K) =>
-    async (context: LoadContext<V>): Promise<V> => {
+    async (context: LoadContext): Promise<V> => {
       const value = batcher === undefined ? await load?.(key, context) : await batcher.load(key);
       if (value !== undefined && typeof tags === "function") context.tags(...tags(value, key));
       return value as V; // undefined is "nothing there"; `get` says so in its type
@@ -171,7 +172,7 @@ export function collectionOf<V, K extends Scalar>(
 /** The loader of many keys that the options give, with its answer checked. */
 function manyLoader<V, K extends Scalar>(
   options: CollectionOptions<V, K>,
-): ((keys: readonly K[]) => Promise<ReadonlyMap<K, V>>) | undefined {
+): ((keys: readonly K[]) => Promise<Found<K, V>>) | undefined {
   const { loadMany, source } = options;
   if (source !== undefined) return (keys) => source.load(keys);
   if (loadMany === undefined) return undefined;

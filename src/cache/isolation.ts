@@ -10,9 +10,14 @@ export function protect(value: unknown, how: Protection): unknown {
   return how === "freeze" ? deepFreeze(value) : value;
 }
 
-/** The form in which a kept value is handed out. */
+/** The form in which a value is handed out. What cannot be cloned was not kept either: nobody else has it. */
 export function handOut(value: unknown, how: Protection): unknown {
-  return how === "clone" ? clone(value) : value;
+  if (how !== "clone") return value;
+  try {
+    return clone(value);
+  } catch {
+    return value;
+  }
 }
 
 function clone(value: unknown): unknown {

@@ -150,17 +150,20 @@ export interface LoadContext<T = unknown> {
   tags(...tags: readonly string[]): void;
   /** Return its result: the value goes to the callers and is not cached. */
   skip<V>(value: V): V;
-  /** Return its result: the stale entry is still right, and is fresh for its ttl again. */
-  notModified(): T;
+  /** Return its result: the stale entry is still right, and is fresh for its ttl again. Typed `never`, so that
+   *  it adds nothing to the type of the loader's other answers. @throws {CacheError} without a stale entry. */
+  notModified(): never;
 }
 
-/** Gets the value on a miss. `undefined` means "nothing there". */
-export type Loader<T> = (context: LoadContext<T>) => T | Promise<T>;
-/** Gets all missing values in one step; the answer has an entry for each key that exists. */
+/** Gets the value on a miss. `undefined` means "nothing there". `S`: type of a stale value, where a type map tells it. */
+export type Loader<T, S = unknown> = (context: LoadContext<S>) => T | Promise<T>;
+/** Values by key, as a batch loader answers: a Map (of these keys, or of a wider type). */
+export type Found<K, T> = Pick<ReadonlyMap<K, T>, "get" | "size">;
+/** Gets all missing values in one step; the answer is a Map with an entry for each key that exists. */
 export type BatchLoader<K, T> = (
   keys: readonly K[],
   context: { readonly signal: AbortSignal },
-) => ReadonlyMap<K, T> | Promise<ReadonlyMap<K, T>>;
+) => Found<K, T> | Promise<Found<K, T>>;
 
 /** How values in memory are protected from changes by those who read them. */
 export type Isolate = false | "freeze" | "clone";

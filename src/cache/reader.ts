@@ -358,11 +358,7 @@ export class Reader {
   }
 
   #handOut(value: unknown): Promise<unknown> {
-    try {
-      return Promise.resolve(handOut(value, this.#core.isolate));
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    return Promise.resolve(handOut(value, this.#core.isolate));
   }
 
   /** Read-your-writes (P4): waits until the follower has seen `after`, else the read goes past memory. */

@@ -39,7 +39,8 @@ export function sharedLog(): SharedLog {
         for (const one of appended) {
           const { record } = one;
           if (record.kind === "clear") generation = record.generation;
-          if (record.kind === "prefix" || record.kind === "glob") patterns.push({ position: one.position, record });
+          if (record.kind === "prefix" || record.kind === "glob")
+            patterns.push({ position: one.position, record });
           if (record.kind === "tags")
             for (const tag of record.tags) {
               const last = tags.get(tag) ?? { hard: 0, soft: 0 };

@@ -8,7 +8,14 @@ import { sharedLog } from "./shared-log.ts";
 function pair(options: Parameters<typeof createCache>[0] = {}, store: StoreLayer = mapStore()) {
   const clock = manualClock();
   const make = () =>
-    createCache({ clock, random: () => 0.5, logger: false, layers: [memory(), store], ttl: "1h", ...options });
+    createCache({
+      clock,
+      random: () => 0.5,
+      logger: false,
+      layers: [memory(), store],
+      ttl: "1h",
+      ...options,
+    });
   const [one, two] = [make(), make()];
   return { one, two, clock };
 }
@@ -29,7 +36,13 @@ describe("a store below memory", () => {
   it("is asked once for all keys of getMany, and of getOrSetMany", async () => {
     const faults = faulty(mapStore());
     const { cache } = testCache({ layers: [memory(), faults.layer] });
-    await cache.setMany([["a", 1], ["b", 2]], { l1: false });
+    await cache.setMany(
+      [
+        ["a", 1],
+        ["b", 2],
+      ],
+      { l1: false },
+    );
     expect(await cache.getMany(["a", "b", "c"])).toEqual([1, 2, undefined]);
     expect(faults.calls.read).toBe(1);
     await cache.setMany([["d", 1]], { l1: false });
@@ -45,6 +58,7 @@ describe("a store below memory", () => {
     await clock.advance(11_000);
     const next = gate<string>();
     expect(await cache.getOrSet("k", next.load)).toBe("old");
+    await clock.advance(0); // the load begins behind the answer
     next.open("new");
     await clock.advance(0);
     expect(await cache.getOrSet("k", next.load)).toBe("new");
@@ -52,7 +66,11 @@ describe("a store below memory", () => {
   });
 
   it("serves its stale entry when the load fails, and backs off", async () => {
-    const { cache, clock } = testCache({ layers: [memory({ maxEntries: 1 }), mapStore()], ttl: "10s", grace: "1h" });
+    const { cache, clock } = testCache({
+      layers: [memory({ maxEntries: 1 }), mapStore()],
+      ttl: "10s",
+      grace: "1h",
+    });
     await cache.getOrSet("k", () => "old");
     await cache.getOrSet("other", () => 1);
     await clock.advance(11_000);
@@ -370,7 +388,10 @@ describe("a store in trouble", () => {
   it("owes the removals it missed: what was invalidated meanwhile is not served when it is back", async () => {
     const faults = faulty(mapStore());
     const { cache, clock } = testCache({ layers: [memory(), faults.layer], ttl: "1h" });
-    await cache.setMany([["a", "old"], ["b", "old"]]);
+    await cache.setMany([
+      ["a", "old"],
+      ["b", "old"],
+    ]);
     faults.fail();
     const report = await cache.delete("a");
     expect(report.pending).toEqual(["map"]);

@@ -1,0 +1,216 @@
+import { describe, expect, it } from "vitest";
+import { createCache, json, KeyError, memory, OptionError, type PeekedEntry } from "../../src/index.ts";
+import { faulty, mapStore } from "../../src/testing/index.ts";
+import { gate, testCache } from "./setup.ts";
+
+describe("peek", () => {
+  it("shows the memory entry and its facts, and changes nothing", async () => {
+    const { cache, clock } = testCache({ ttl: "10s", grace: "1m" });
+    await cache.set("k", { a: 1 }, { tags: ["t"] });
+    await clock.advance(4_000);
+    const before = cache.stats();
+    expect(cache.peek("k")).toMatchObject({
+      value: { a: 1 },
+      state: "fresh",
+      age: 4_000,
+      ttl: 6_000,
+      expiresIn: 66_000,
+      tags: ["t"],
+    } satisfies Partial<PeekedEntry>);
+    expect(cache.peek("missing")).toBeUndefined();
+    await clock.advance(7_000);
+    expect(cache.peek("k")).toMatchObject({ state: "stale", ttl: -1_000 });
+    expect(cache.stats()).toEqual(before);
+    expect(() => cache.peek("")).toThrow(KeyError);
+  });
+});
+
+describe("explain", () => {
+  it("tells for each layer why a read would hit, be stale or miss", async () => {
+    const { cache, clock } = testCache({ layers: [memory(), mapStore()], ttl: "10s", grace: "1m" });
+    expect(await cache.explain("k")).toMatchObject({
+      verdict: "miss",
+      layers: [
+        { layer: "memory", answer: "miss" },
+        { layer: "map", answer: "miss" },
+      ],
+      loading: false,
+    });
+    await cache.set("k", 1, { tags: ["t"] });
+    expect(await cache.explain("k")).toMatchObject({
+      verdict: "hit",
+      layers: [{ answer: "hit", tags: ["t"] }, { answer: "hit" }],
+    });
+    await clock.advance(11_000);
+    const stale = await cache.explain("k");
+    expect(stale).toMatchObject({ verdict: "stale", layers: [{ answer: "stale" }, { answer: "stale" }] });
+    expect(stale.layers[0]?.why).toContain("1000 ms ago");
+    await cache.invalidateTags(["t"]);
+    const gone = await cache.explain("k");
+    expect(gone).toMatchObject({
+      verdict: "miss",
+      layers: [{ answer: "invalidated" }, { answer: "invalidated" }],
+      invalidatedBy: { kind: "tags", what: "t" },
+    });
+    expect(gone.layers[1]?.why).toContain('"t"');
+    await cache.set("k", 1);
+    await cache.invalidatePattern("k*", { soft: true });
+    expect(await cache.explain("k")).toMatchObject({
+      verdict: "stale",
+      invalidatedBy: { kind: "prefix", what: "k*" },
+    });
+    await clock.advance(100_000);
+    expect((await cache.explain("k")).layers[0]).toMatchObject({ answer: "miss" });
+  });
+
+  it("tells of loads under way, cleared generations, cached failures and layers that do not answer", async () => {
+    const faults = faulty(mapStore());
+    const { cache } = testCache({ layers: [memory(), faults.layer], errorTtl: "1m" });
+    const slow = gate<number>();
+    void cache.getOrSet("slow", slow.load);
+    await cache.set("k", 1);
+    expect((await cache.explain("slow")).loading).toBe(true);
+    const hold = Promise.withResolvers<void>();
+    faults.before("clear", () => hold.promise);
+    await cache.clear();
+    expect((await cache.explain("k")).layers).toMatchObject([
+      { answer: "miss" },
+      { answer: "invalidated", why: expect.stringContaining("generation") },
+    ]);
+    await expect(cache.getOrSet("failed", () => Promise.reject(new Error("x")))).rejects.toThrow("x");
+    expect((await cache.explain("failed")).layers[0]?.why).toContain("failed load");
+    faults.fail(new Error("boom"));
+    expect((await cache.explain("k")).layers[1]).toMatchObject({
+      answer: "skipped",
+      why: expect.stringContaining("boom"),
+    });
+    hold.resolve();
+    slow.open(1);
+  });
+});
+
+describe("stats and health", () => {
+  it("count by layer, with latencies and what layers hold", async () => {
+    const { cache, clock } = testCache({ layers: [memory(), mapStore()] });
+    await cache.getOrSet("k", async () => {
+      await clock.advance(20);
+      return 1;
+    });
+    await cache.get("k");
+    await cache.get("k", { l1: false });
+    cache.stats();
+    await clock.advance(0);
+    const stats = cache.stats();
+    expect(stats).toMatchObject({
+      reads: 3,
+      hits: 2,
+      misses: 1,
+      hitRate: 2 / 3,
+      loads: 1,
+      layers: { memory: { hits: 1, entries: 1 }, map: { hits: 1, misses: 1, entries: 1 } },
+    });
+    expect(stats.load).toMatchObject({ count: 1 });
+    expect(stats.load.p50).toBeGreaterThan(19);
+    expect(stats.layers.memory?.bytes).toBeGreaterThan(0);
+  });
+
+  it("say what is off, at start and in health", () => {
+    const alone = createCache({ logger: false });
+    expect(alone.health()).toMatchObject({ ok: true, log: { name: "local", state: "up" } });
+    expect(alone.health().advice.join(" ")).toContain("No shared store");
+    const { cache, warnings } = testCache({ layers: [mapStore()], ttl: "1h", grace: "1h" });
+    expect(warnings.join(" ")).toContain("log is local");
+    expect(cache.health().advice.join(" ")).toContain("No memory layer");
+    expect(cache.health().advice.join(" ")).not.toContain("ttl");
+  });
+});
+
+describe("values in memory", () => {
+  it("are the stored objects by default, frozen or cloned when asked", async () => {
+    const value = () => ({
+      list: [{ n: 1 }],
+      map: new Map([["k", { n: 1 }]]),
+      set: new Set([{ n: 1 }]),
+      buffer: Buffer.from("x"),
+    });
+    const plain = testCache().cache;
+    const stored = value();
+    await plain.set("k", stored);
+    expect(await plain.get("k")).toBe(stored);
+    const frozen = testCache({ isolate: "freeze" }).cache;
+    const read = await frozen.getOrSet("k", value);
+    expect(() => read.list.push({ n: 2 })).toThrow(TypeError);
+    expect(Object.isFrozen(read.map.get("k"))).toBe(true);
+    expect([...read.set].every((one) => Object.isFrozen(one))).toBe(true);
+    const cloned = testCache({ isolate: "clone" }).cache;
+    const mine = value();
+    await cloned.set("k", mine);
+    mine.list.length = 0;
+    const one = await cloned.getOrSet("k", value);
+    one.list.length = 0;
+    expect((await cloned.getOrSet("k", value)).list).toHaveLength(1);
+    expect(cloned.peek("k")?.value).toMatchObject({ list: [{ n: 1 }] });
+    await expect(cloned.set("f", () => 1)).rejects.toThrow("isolate");
+    expect(await cloned.getOrSet("f", () => ({ fn: () => 1 }))).toHaveProperty("fn");
+    expect(cloned.peek("f")).toBeUndefined();
+  });
+
+  it("go to stores by the codec that was chosen", async () => {
+    const { cache } = testCache({ layers: [mapStore()], codec: json(), compressAbove: false });
+    await cache.set("k", { a: [1, "x", null] });
+    expect(await cache.get("k")).toEqual({ a: [1, "x", null] });
+    await expect(cache.set("d", { at: new Date() })).rejects.toThrow("at");
+  });
+});
+
+describe("options of createCache", () => {
+  it.each<[object, string]>([
+    [{ name: "a/b" }, "name"],
+    [{ name: "" }, "name"],
+    [{ ttl: "soon" }, "ttl"],
+    [{ ttl: -1 }, "ttl"],
+    [{ ttl: Number.NaN }, "ttl"],
+    [{ grace: {} }, "grace"],
+    [{ jitter: 2 }, "jitter"],
+    [{ eager: 1 }, "eager"],
+    [{ eager: "often" }, "eager"],
+    [{ eager: { beta: 0 } }, "eager"],
+    [{ sliding: "yes" }, "sliding"],
+    [{ tags: "t" }, "tags"],
+    [{ isolate: "yes" }, "isolate"],
+    [{ maxKeyLength: 10 }, "maxKeyLength"],
+    [{ maxLag: "x" }, "maxLag"],
+    [{ compressAbove: -5 }, "compressAbove"],
+    [{ logger: "console" }, "logger"],
+    [{ policies: { p: { ttl: "x" } } }, "policies.p.ttl"],
+    [{ policies: { p: { tll: 1 } } }, "policies.p.tll"],
+    [{ layers: 5 }, "layers"],
+  ])("refuses %o", (options, path) => {
+    expect(() => createCache(options)).toThrow(OptionError);
+    expect(() => createCache(options)).toThrow(`"${path}"`);
+  });
+
+  it.each<[object, string]>([
+    [{ maxEntries: 0 }, "memory.maxEntries"],
+    [{ maxEntries: 1.5 }, "memory.maxEntries"],
+    [{ maxBytes: "lots" }, "memory.maxBytes"],
+    [{ maxBytes: 0 }, "memory.maxBytes"],
+  ])("memory refuses %o", (options, path) => {
+    expect(() => memory(options)).toThrow(path);
+  });
+
+  it("warn through process.emitWarning by default", async () => {
+    const warned = new Promise<Error>((resolve) => process.once("warning", resolve));
+    createCache({ name: "loud", ttl: 60 });
+    expect((await warned).message).toContain("[loud] ttl: 60");
+  });
+
+  it("all eager forms and infinite bounds are taken", async () => {
+    for (const eager of [false, 0.5, "xfetch", { beta: 2 }] as const) createCache({ eager, logger: false });
+    createCache({ layers: [memory({ maxBytes: Number.POSITIVE_INFINITY })], logger: false });
+    const cache = createCache({ swr: false, logger: false, maxKeyLength: 100 });
+    await cache.set("k".repeat(500), 1);
+    expect(await cache.get("k".repeat(500))).toBe(1);
+    expect(cache.name).toBe("cache");
+  });
+});
