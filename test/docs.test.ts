@@ -1,5 +1,14 @@
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -145,5 +154,21 @@ describe("the pages", () => {
       }
     }
     expect(broken).toEqual([]);
+  });
+
+  it("name only tests that exist, by their titles", () => {
+    const missing: string[] = [];
+    for (const { path, proofs } of pages) {
+      for (const { file, titles } of proofs) {
+        const code = existsSync(join(ROOT, file)) ? readFileSync(join(ROOT, file), "utf8") : undefined;
+        if (code === undefined) missing.push(`${path}: ${file}`);
+        for (const title of titles)
+          if (code?.includes(title) === false) missing.push(`${path}: ${file}: "${title}"`);
+      }
+    }
+    expect(missing).toEqual([]);
+    expect(
+      pages.find((page) => page.path === "docs/guarantees.md")?.proofs.flatMap(({ titles }) => titles).length,
+    ).toBeGreaterThan(10);
   });
 });

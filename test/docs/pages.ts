@@ -8,6 +8,13 @@ export interface Page {
   readonly text: string;
   readonly blocks: readonly Block[];
   readonly links: readonly Link[];
+  readonly proofs: readonly Proof[];
+}
+
+/** A test file that the page names, and the titles in it that it quotes right after. */
+export interface Proof {
+  readonly file: string;
+  readonly titles: readonly string[];
 }
 
 /** A code block marked `ts runnable`. */
@@ -67,7 +74,18 @@ function pageOf(root: string, path: string): Page {
         anchor,
       };
     });
-  return { path, text, blocks, links };
+  return { path, text, blocks, links, proofs: proofsIn(prose) };
+}
+
+/** Such as: `test/cache/ttl.test.ts`: "expires at its end", "slides" */
+function proofsIn(prose: string): Proof[] {
+  const named = prose
+    .replace(/\s+/g, " ")
+    .matchAll(/`((?:test|src\/testing)\/[\w./-]+\.ts)`((?:[,: ]|and )*"[^"]+")*/g);
+  return [...named].map(([whole, file = ""]) => ({
+    file,
+    titles: [...whole.matchAll(/"([^"]+)"/g)].map(([, title = ""]) => title),
+  }));
 }
 
 /** Fenced blocks, and the text around them. */
