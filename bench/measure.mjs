@@ -17,15 +17,15 @@ export async function rate(work, count) {
 /**
  * Runs every contender once a round, in an order that turns round, so that a slow moment of the machine hits
  * all alike. The first round warms up and is not counted.
- * @returns {Promise<Map<string, number[]>>} operations a second of each round, by name
+ * @returns {Promise<Map<object, number[]>>} operations a second of each round, by contender
  */
-export async function interleave(list, rounds, measureOne) {
-  const results = new Map(list.map(({ name }) => [name, []]));
+export async function interleave(list, rounds, work, count) {
+  const results = new Map(list.map((contender) => [contender, []]));
   for (let round = 0; round <= rounds; round++) {
     for (let i = 0; i < list.length; i++) {
       const contender = list[(i + round) % list.length];
-      const figure = await measureOne(contender, round);
-      if (round > 0) results.get(contender.name).push(figure);
+      const figure = await rate((n) => work(contender, n), count);
+      if (round > 0) results.get(contender).push(figure);
     }
   }
   return results;
@@ -45,25 +45,26 @@ export function promisesOf(fn) {
   return { count, promise };
 }
 
-/** Prints operations a second, and the ratio of the first row to each, round by round. */
-export function table(title, results, note = "") {
-  const [[first, ours], ...peers] = results;
-  console.log(`\n${title}${note === "" ? "" : ` (${note})`}`);
-  console.log(`  ${"".padEnd(24)}${"ops/s".padStart(14)}   ours / it`);
-  for (const [name, figures] of results) {
-    const ratios = figures.map((figure, i) => ours[i] / figure);
-    const spread =
-      name === first
-        ? ""
-        : `${median(ratios).toFixed(2)}  (${Math.min(...ratios).toFixed(2)}..${Math.max(...ratios).toFixed(2)})`;
-    console.log(
-      `  ${name.padEnd(24)}${Math.round(median(figures)).toLocaleString("en").padStart(14)}   ${spread}`,
-    );
+const spread = (ratios) =>
+  `${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)}..${Math.max(...ratios).toFixed(2)})`;
+
+/**
+ * Prints operations a second, and the ratio of the first row to each, round by round.
+ * @param {number} need what the median ratio to the fastest peer of each round has to be
+ * @returns {boolean} whether it is
+ */
+export function table(title, results, need, note = () => "") {
+  const [[, ours]] = results;
+  console.log(`\n${title}\n  ${"".padEnd(24)}${"ops/s".padStart(12)}   ours / it (min..max)`);
+  for (const [contender, figures] of results) {
+    const ratios = ours.map((figure, i) => figure / figures[i]);
+    const ops = Math.round(median(figures)).toLocaleString("en");
+    const ratio = contender.own ? "" : spread(ratios);
+    console.log(`  ${contender.name.padEnd(24)}${ops.padStart(12)}   ${ratio.padEnd(24)}${note(contender)}`);
   }
-  // Against the fastest peer of each round.
-  const worst = ours.map((figure, i) => figure / Math.max(...peers.map(([, figures]) => figures[i])));
-  console.log(
-    `  ratio to the fastest peer: ${median(worst).toFixed(2)} (${Math.min(...worst).toFixed(2)}..${Math.max(...worst).toFixed(2)})`,
-  );
-  return median(worst);
+  const peers = [...results].filter(([contender]) => !contender.own);
+  const toFastest = ours.map((figure, i) => figure / Math.max(...peers.map(([, figures]) => figures[i])));
+  const met = median(toFastest) >= need;
+  console.log(`  ratio to the fastest peer: ${spread(toFastest)} [need >= ${need}]${met ? "" : "  NOT MET"}`);
+  return met;
 }
