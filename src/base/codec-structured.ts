@@ -107,7 +107,6 @@ const REVIVERS: Record<string, (value: unknown) => unknown> = {
     if (typeof kind !== "string" || !Object.hasOwn(ERROR_TYPES, kind))
       throw new Error(`no such error: ${String(kind)}`);
     const error = kind === "AggregateError" ? new AggregateError([]) : new ERROR_TYPES[kind as "Error"](); // checked just above
-    Reflect.deleteProperty(error, "errors");
     if (typeof message === "string") define(error, "message", message, false);
     define(error, "stack", typeof stack === "string" ? stack : undefined, false);
     return error;

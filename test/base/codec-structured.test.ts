@@ -250,6 +250,24 @@ describe("structured()", () => {
     expect(error.message.startsWith(`value${path} is `)).toBe(true);
   });
 
+  it("names the first of many places, and calls no getter to find it", () => {
+    let calls = 0;
+    const value = {
+      a: [new Date(1)],
+      b: { c: [1, () => 1], d: () => 2 },
+      e: () => 3,
+    };
+    expect(refusal(value).path).toBe(".b.c[1]");
+    expect(
+      refusal({
+        get a() {
+          return calls++;
+        },
+      }).path,
+    ).toBe(".a");
+    expect(calls).toBe(0);
+  });
+
   it("refuses what is nested without end, in words and not by running out of stack", () => {
     let deep: unknown = 1;
     for (let i = 0; i < 100_000; i++) deep = i % 2 === 0 ? [deep] : { deep };
@@ -350,6 +368,13 @@ describe("structured() reading damaged bytes", () => {
     for (const tag of [4, 6]) {
       decodes(Buffer.concat([Buffer.of(tag), Buffer.from(text)]));
       expect("polluted" in {}).toBe(false);
+    }
+  });
+
+  it("makes no error of a class that only looks like one", () => {
+    for (const kind of ["constructor", "toString", "__proto__", "Function"]) {
+      const text = `[["Error",1],[2,3,3],"${kind}","x"]`;
+      expect(() => codec.decode(Buffer.concat([Buffer.of(4), Buffer.from(text)]))).toThrow(CodecError);
     }
   });
 

@@ -5,6 +5,7 @@ import {
   encodeKey,
   escapeGlob,
   globMatcher,
+  isPlainKey,
   type Key,
   namespacePrefix,
   parsePattern,
@@ -14,6 +15,8 @@ import { anyText } from "./arbitrary.ts";
 
 const encode = (key: Key): string => encodeKey(key, 250);
 const hash = "a".repeat(43);
+/** How a hashed key ends. */
+const stamp = `#${hash}`;
 /** Text of the characters that mean something to keys. */
 const tricky = fc
   .array(
@@ -156,6 +159,27 @@ describe("encodeKey()", () => {
   )("refuses %o with what to do", (given) => {
     expect(() => encode(given as Key)).toThrow(KeyError); // not keys by their type
     expect(() => encode(given as Key)).toThrow(/cannot be used: expected/);
+  });
+});
+
+describe("isPlainKey()", () => {
+  it("says yes only of keys that are stored as they are, if they are keys that fit", () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          key,
+          key.map((head) => head + stamp),
+        ),
+        (given) => {
+          if (isPlainKey(given) && given.isWellFormed() && Buffer.byteLength(given) <= 250)
+            expect(encode(given)).toBe(given);
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+    expect(isPlainKey("user:1")).toBe(true);
+    expect(isPlainKey("@ns:a:b")).toBe(false);
+    expect(isPlainKey(`a${stamp}`)).toBe(false);
   });
 });
 
