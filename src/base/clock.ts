@@ -17,8 +17,11 @@ export interface Clock {
   recent?(): number;
   /** Milliseconds since the Unix epoch, for facts that outlive the process. May step. */
   wall(): number;
-  /** Runs `fn` once after `ms` milliseconds (any length). Timers never keep the process alive. */
-  setTimer(ms: number, fn: () => void): Timer;
+  /**
+   * Runs `fn` once after `ms` milliseconds (any length).
+   * @param holds whether it keeps the process alive meanwhile: only when a caller waits for it [false].
+   */
+  setTimer(ms: number, fn: () => void, holds?: boolean): Timer;
 }
 
 /** Longest delay a Node timer can take; longer ones fire at once. */
@@ -68,12 +71,12 @@ export function systemClock(): Clock {
       return reading;
     },
     wall: () => Date.now(),
-    setTimer(ms, fn) {
+    setTimer(ms, fn, holds = false) {
       let handle: NodeJS.Timeout;
       const arm = (left: number) => {
         const step = Math.min(left, MAX_TIMEOUT);
         handle = setTimeout(() => (left > step ? arm(left - step) : fn()), step);
-        handle.unref();
+        if (!holds) handle.unref();
       };
       arm(Math.max(0, ms));
       return { cancel: () => clearTimeout(handle) };

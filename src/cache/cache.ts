@@ -40,6 +40,9 @@ import { Reader } from "./reader.ts";
 import { wrapFunction } from "./wrap.ts";
 import { Writer } from "./writer.ts";
 
+/** Bytes that a namespace must leave for its keys: a hashed key needs 44. */
+const SHORTEST_KEY = 64;
+
 /** What all views (namespaces, scopes) of one cache share. */
 interface Shared {
   readonly core: Core;
@@ -89,7 +92,13 @@ class CacheView
     this.#reader = shared.reader;
     this.#writer = shared.writer;
     this.#core = shared.core;
-    this.#keyLength = Math.max(64, shared.maxKeyLength - prefix.length);
+    this.#keyLength = shared.maxKeyLength - Buffer.byteLength(prefix);
+    if (this.#keyLength < SHORTEST_KEY)
+      throw new OptionError(
+        "namespace",
+        prefix,
+        `shorter names (with maxKeyLength ${shared.maxKeyLength}, fewer than ${SHORTEST_KEY} bytes are left for keys)`,
+      );
   }
 
   get name(): string {

@@ -241,7 +241,7 @@ export class Core {
   /** Resolves after `ms` of the cache's clock. */
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      this.clock.setTimer(ms, resolve);
+      this.clock.setTimer(ms, resolve, true);
     });
   }
 

@@ -175,10 +175,14 @@ export class GuardedStore {
 
   #within<T>(action: string, fn: () => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const timer = this.#clock.setTimer(this.#timeout, () => {
-        this.counters.timeouts++;
-        reject(new Error(`${action} did not answer within ${this.#timeout} ms`));
-      });
+      const timer = this.#clock.setTimer(
+        this.#timeout,
+        () => {
+          this.counters.timeouts++;
+          reject(new Error(`${action} did not answer within ${this.#timeout} ms`));
+        },
+        true,
+      );
       const settle = (end: () => void): void => {
         timer.cancel();
         end();

@@ -81,8 +81,8 @@ export function awaitFlight(
       else serve(outcome);
       leave(error);
     };
-    if (timeout !== Number.POSITIVE_INFINITY) timers.push(core.clock.setTimer(timeout, onSoft));
-    if (hardTimeout !== Number.POSITIVE_INFINITY) timers.push(core.clock.setTimer(hardTimeout, onHard));
+    if (timeout !== Number.POSITIVE_INFINITY) timers.push(core.clock.setTimer(timeout, onSoft, true));
+    if (hardTimeout !== Number.POSITIVE_INFINITY) timers.push(core.clock.setTimer(hardTimeout, onHard, true));
     signal?.addEventListener("abort", onAbort, { once: true });
     flight.promise.then(
       (outcome) => {

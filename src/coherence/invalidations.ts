@@ -8,7 +8,7 @@ export type GlobCompiler = (glob: string) => (key: string) => boolean;
 
 /** Distinct tags remembered; beyond it the oldest quarter is forgotten and `floor` rises. */
 const MAX_TAGS = 100_000;
-/** Patterns remembered; beyond it the oldest is forgotten and `floor` rises. */
+/** Patterns remembered; beyond it the oldest is forgotten, and no older entry is valid any more. */
 const MAX_PATTERNS = 1_000;
 
 interface Pattern {
@@ -29,6 +29,8 @@ export class Invalidations {
   version = 1;
   /** Below this position the index is not complete: entries loaded earlier need the log's own tables. */
   floor: Position = 0;
+  /** Below this position a pattern was forgotten: whether it concerned an entry loaded earlier cannot be told. */
+  #patternFloor: Position = 0;
   readonly #tags = new Map<string, TagPositions>();
   #patterns: Pattern[] = [];
   readonly #compile: GlobCompiler;
@@ -44,6 +46,7 @@ export class Invalidations {
     this.floor = head.position;
     this.#tags.clear();
     this.#patterns = [];
+    this.#patternFloor = 0;
     this.version++;
     this.load(patterns);
   }
@@ -75,8 +78,9 @@ export class Invalidations {
     this.version++;
   }
 
-  /** Whether an entry loaded at `asOf` may serve. Complete only for `asOf >= floor`, or untagged entries. */
+  /** Whether an entry loaded at `asOf` may serve. Complete for `asOf >= floor`, and for untagged entries. */
   verdict(key: string, tags: readonly string[], asOf: Position): Verdict {
+    if (asOf < this.#patternFloor) return "invalid";
     let verdict: Verdict = "valid";
     for (const tag of tags) {
       const last = this.#tags.get(tag);
@@ -136,7 +140,7 @@ export class Invalidations {
     this.#patterns.push({ record, position, matches });
     while (this.#patterns.length > MAX_PATTERNS) {
       const oldest = this.#patterns.shift();
-      if (oldest !== undefined) this.floor = Math.max(this.floor, oldest.position);
+      if (oldest !== undefined) this.#patternFloor = Math.max(this.#patternFloor, oldest.position);
     }
   }
 }

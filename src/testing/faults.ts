@@ -51,7 +51,8 @@ export function faulty(layer: StoreLayer): Faults {
       return new Proxy(store, {
         get(target, method) {
           const member: unknown = Reflect.get(target, method);
-          if (typeof member !== "function" || method === "close") return member;
+          if (typeof member !== "function") return member;
+          if (method === "close") return member.bind(target);
           if (method !== "keys")
             return async (...args: unknown[]) => {
               await meet(String(method));

@@ -152,6 +152,14 @@ describe.each([
     expect(await cache.get("a")).toBe("new");
   });
 
+  it("by a pattern that a thousand others have since pushed out of memory still holds", async () => {
+    const { cache } = testCache(layers());
+    await cache.set("user:1", "old");
+    await cache.invalidatePattern("user:*");
+    for (let i = 0; i < 1_001; i++) await cache.invalidatePattern(`other${i}:*`);
+    expect(await cache.get("user:1")).toBeUndefined();
+  });
+
   it("refuses tags, keys and patterns that cannot be meant", async () => {
     const { cache } = testCache(layers());
     // @ts-expect-error an array is needed
