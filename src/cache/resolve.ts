@@ -154,18 +154,28 @@ export function resolveOptions(
   });
 }
 
+/** Longest tag in characters, and most tags of one entry: labels, not values. */
+const MAX_TAG_LENGTH = 1_000;
+const MAX_TAGS = 10_000;
+
 /** Tags of `given` added to `base`, each once. @throws {OptionError} when one is not a non-empty string. */
 export function uniqueTags(base: readonly string[], given: unknown, path: string): readonly string[] {
   if (!Array.isArray(given)) throw new OptionError(path, given, "an array of strings");
   for (const tag of given) checkTag(tag, path);
+  if (given.length > MAX_TAGS)
+    throw new OptionError(path, `${given.length} tags`, `at most ${MAX_TAGS} tags on one entry`);
   if (base.length === 0 && given.length < 2) return given.length === 0 ? NO_TAGS : Object.freeze([...given]);
   return Object.freeze([...new Set([...base, ...given])]);
 }
 
 /** @throws {OptionError} when it is not a non-empty string. */
 export function checkTag(tag: unknown, path: string): asserts tag is string {
-  if (typeof tag !== "string" || tag === "")
-    throw new OptionError(path, tag, `tags that are non-empty strings (one is ${show(tag)})`);
+  if (typeof tag !== "string" || tag === "" || tag.length > MAX_TAG_LENGTH)
+    throw new OptionError(
+      path,
+      tag,
+      `tags that are strings of 1 to ${MAX_TAG_LENGTH} characters (one is ${show(tag)})`,
+    );
 }
 
 function fraction(value: unknown, path: string): number {
