@@ -62,7 +62,7 @@ export function systemClock(): Clock {
     now,
     recent() {
       if (uses++ < READING_SERVES) return reading;
-      uses = 0;
+      uses = 1;
       reading = now();
       if (!turnEnds) {
         turnEnds = true;

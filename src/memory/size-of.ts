@@ -30,8 +30,10 @@ export function sizeOf(value: unknown): number {
     total += HEADER;
     if (ArrayBuffer.isView(node)) total += 72 + node.byteLength;
     else if (node instanceof ArrayBuffer) total += 48 + node.byteLength;
-    else if (Array.isArray(node)) total += eachOf(node, add);
-    else if (node instanceof Map) {
+    else if (Array.isArray(node)) {
+      const unseen = eachOf(node, add); // before it is added: `add` changes the total
+      total += unseen;
+    } else if (node instanceof Map) {
       total += 32;
       for (const [key, child] of node) {
         add(key);
