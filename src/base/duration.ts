@@ -6,6 +6,10 @@ export type Duration = number | `${number}${"ms" | "s" | "m" | "h" | "d"}`;
 const UNITS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const PATTERN = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/;
 
+/** Texts seen before: programs use a few, on every call. */
+const parsed = new Map<string, number>();
+const MAX_PARSED = 1_000;
+
 /**
  * Turns a duration into milliseconds.
  * @param path the option's name, for the error.
@@ -14,9 +18,15 @@ const PATTERN = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/;
 export function milliseconds(value: unknown, path: string): number {
   if (typeof value === "number" && value >= 0) return value;
   if (typeof value === "string") {
+    const known = parsed.get(value);
+    if (known !== undefined) return known;
     const match = PATTERN.exec(value.trim());
     const unit = UNITS[match?.[2] ?? ""];
-    if (match !== null && unit !== undefined) return Number(match[1]) * unit;
+    if (match !== null && unit !== undefined) {
+      const ms = Number(match[1]) * unit;
+      if (parsed.size < MAX_PARSED) parsed.set(value, ms);
+      return ms;
+    }
   }
   throw new OptionError(
     path,

@@ -64,11 +64,11 @@ export function assemble(options: CacheOptions): Assembled {
     warn(
       `${path}: ${ms} is ${ms} milliseconds. If seconds were meant, write "${ms}s"; if not, write "${ms}ms".`,
     );
-  const defaults = resolveOptions(DEFAULTS, options, "", suspect);
+  const defaults = Object.freeze(resolveOptions(DEFAULTS, options, "", suspect));
   const policies = new Map<string, LifetimeOptions>();
   for (const [policy, given] of Object.entries(options.policies ?? {})) {
     refuseUnknown(given, `policies.${policy}`, isEntryOption);
-    policies.set(policy, resolveOptions(defaults, given, `policies.${policy}`, suspect));
+    policies.set(policy, Object.freeze(resolveOptions(defaults, given, `policies.${policy}`, suspect)));
   }
   const compressAbove =
     options.compressAbove === false ? false : bytes(options.compressAbove ?? "16kb", "compressAbove");

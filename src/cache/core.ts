@@ -169,7 +169,7 @@ export class Core {
   keep(key: string, entry: Entry): void {
     if (this.ready !== undefined) return;
     entry.checked = this.invalidations.version;
-    this.memory?.set(key, entry, entry.bytes, entry.staleUntil);
+    this.memory?.set(key, entry);
   }
 
   /** Makes an entry whose value is protected as `isolate` says. @throws {CodecError} when it cannot be. */
@@ -230,9 +230,7 @@ export class Core {
 
   /** Gives back leases that will not be used, so that the next load of the key need not wait for them. */
   release(flight: Flight): void {
-    const leases = [...flight.leases];
-    flight.leases.clear();
-    for (const [index, token] of leases) {
+    for (const [index, token] of flight.takeLeases()) {
       const store = this.stores[index];
       if (store !== undefined) this.background(store.release(flight.key, token));
     }

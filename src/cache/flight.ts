@@ -14,6 +14,9 @@ export interface Outcome {
   readonly outdatedBy: Position;
 }
 
+/** Shared by all flights without a lease, and never written. */
+const NO_LEASES = new Map<number, string>();
+
 /** A read below L1 that is under way, for one key, and the callers who wait for it. */
 export class Flight {
   readonly key: string;
@@ -35,7 +38,7 @@ export class Flight {
   /** Layer the stale copy is from. */
   staleLayer = "memory";
   /** Leases held, by the index of the store. */
-  readonly leases = new Map<number, string>();
+  leases: Map<number, string> = NO_LEASES;
   /** Callers who wait for it. */
   waiters = 0;
   /** It goes on although nobody waits: a background refresh, or a load whose callers took a stale value. */
@@ -66,8 +69,20 @@ export class Flight {
     this.promise = promise;
     this.#resolve = resolve;
     this.#reject = reject;
-    // Callers attach their own handlers; a flight that nobody waits for must not become an unhandled rejection.
-    promise.catch(() => undefined);
+  }
+
+  /** Notes a lease that a store gave. */
+  lend(store: number, token: string): void {
+    if (this.leases === NO_LEASES) this.leases = new Map();
+    this.leases.set(store, token);
+  }
+
+  /** Takes the leases off the flight, to be used or given back. */
+  takeLeases(): [store: number, token: string][] {
+    if (this.leases.size === 0) return [];
+    const leases = [...this.leases];
+    this.leases = NO_LEASES;
+    return leases;
   }
 
   /** Made on first use: most loaders never look at it. */
@@ -97,6 +112,8 @@ export class Flight {
 
   reject(error: unknown): void {
     this.settled = true;
+    // Callers attach their own handlers; a flight that nobody waits for must not become an unhandled rejection.
+    if (this.waiters === 0) this.promise.catch(() => undefined);
     this.#reject(error);
   }
 

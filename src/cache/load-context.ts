@@ -1,16 +1,15 @@
-import type { Duration } from "../base/duration.ts";
 import { milliseconds } from "../base/duration.ts";
 import { CacheError } from "../base/errors.ts";
 import type { Flight } from "./flight.ts";
 import type { LoadContext, StaleEntry } from "./options.ts";
-import { checkTag } from "./resolve.ts";
+import { checkTag, NO_TAGS } from "./resolve.ts";
 
 /** What a loader said of its value through its context. */
 export class Loading implements LoadContext {
   /** Undefined: the options hold. */
   chosenTtl: number | undefined;
   chosenGrace: number | undefined;
-  readonly addedTags: string[] = [];
+  addedTags: readonly string[] = NO_TAGS;
   skipped = false;
   unmodified = false;
   readonly #flight: Flight;
@@ -19,12 +18,6 @@ export class Loading implements LoadContext {
   constructor(flight: Flight, now: number) {
     this.#flight = flight;
     this.#now = now;
-    // Loaders take these off the context (`({ ttl, skip }) => ...`), so they must not depend on `this`.
-    this.ttl = this.ttl.bind(this);
-    this.grace = this.grace.bind(this);
-    this.tags = this.tags.bind(this);
-    this.skip = this.skip.bind(this);
-    this.notModified = this.notModified.bind(this);
   }
 
   get key(): string {
@@ -41,27 +34,40 @@ export class Loading implements LoadContext {
     return { value: stale.value, age: this.#now - stale.storedAt, tags: stale.tags };
   }
 
-  ttl(ttl: Duration): void {
-    this.chosenTtl = milliseconds(ttl, "ttl");
+  // Getters of functions: loaders take them off the context (`({ ttl, skip }) => ...`), so they must not depend
+  // on `this`; and most loaders take none, so none is made before it is wanted.
+
+  get ttl(): LoadContext["ttl"] {
+    return (ttl) => {
+      this.chosenTtl = milliseconds(ttl, "ttl");
+    };
   }
 
-  grace(grace: Duration): void {
-    this.chosenGrace = milliseconds(grace, "grace");
+  get grace(): LoadContext["grace"] {
+    return (grace) => {
+      this.chosenGrace = milliseconds(grace, "grace");
+    };
   }
 
-  tags(...tags: readonly string[]): void {
-    for (const tag of tags) {
-      checkTag(tag, "tags");
-      this.addedTags.push(tag);
-    }
+  get tags(): LoadContext["tags"] {
+    return (...tags) => {
+      for (const tag of tags) checkTag(tag, "tags");
+      this.addedTags = [...this.addedTags, ...tags];
+    };
   }
 
-  skip<V>(value: V): V {
-    this.skipped = true;
-    return value;
+  get skip(): LoadContext["skip"] {
+    return (value) => {
+      this.skipped = true;
+      return value;
+    };
   }
 
-  notModified(): never {
+  get notModified(): LoadContext["notModified"] {
+    return () => this.#notModified();
+  }
+
+  #notModified(): never {
     const { stale } = this.#flight;
     if (stale === undefined)
       throw new CacheError(

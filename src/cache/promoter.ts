@@ -114,8 +114,7 @@ export class Promoter {
   /** Fills the stores that gave this flight a lease, from far to near; a lease lost meanwhile refuses the fill. */
   async fill(flight: Flight, entry: Entry): Promise<void> {
     const core = this.#core;
-    const leases = [...flight.leases].reverse();
-    flight.leases.clear();
+    const leases = flight.takeLeases().reverse();
     if (leases.length === 0) return;
     const stored = this.stored(flight.key, entry);
     for (const [index, token] of leases) {

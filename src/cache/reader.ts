@@ -99,7 +99,13 @@ export class Reader {
     const waits: Promise<void>[] = [];
     const started = new Map<string, { flight: Flight; name: K }>();
     const background = new Map<string, { flight: Flight; name: K }>();
+    const quick = options === undefined || isPlain(options) ? this.#quickHits() : undefined;
     keys.forEach((key, i) => {
+      const entry = quick?.(key);
+      if (entry !== undefined) {
+        results[i] = handOut(entry.value, core.isolate);
+        return;
+      }
       const name = names[i] as K; // names has one for each key
       const seen = this.#fromMemory(key, resolved, options ?? {}, past, (entry) => {
         if (core.flights.load(key) === undefined)
@@ -136,6 +142,23 @@ export class Reader {
         if (ended.status === "rejected") throw ended.reason;
     }
     return results;
+  }
+
+  /** Looks for fresh memory entries that need no second thought, by one reading of the clock for all. */
+  #quickHits(): ((key: string) => Entry | undefined) | undefined {
+    const { memory, counters, memoryCounters, events, invalidations, clock } = this.#core;
+    if (memory === undefined || !this.#core.trusts()) return undefined;
+    const now = clock.now();
+    const tells = events.wants("hit");
+    return (key) => {
+      const entry = memory.get(key);
+      if (entry === undefined || entry.checked !== invalidations.version || now >= entry.hitUntil)
+        return undefined;
+      counters.hits++;
+      memoryCounters.hits++;
+      if (tells) events.emit("hit", { key, layer: "memory", stale: false });
+      return entry;
+    };
   }
 
   #getOrSet(
@@ -271,7 +294,6 @@ export class Reader {
     const core = this.#core;
     const slid = entry.freshUntil - entry.sliding; // when the lifetime last began
     entry.renew(now, entry.sliding);
-    core.memory?.set(key, entry, entry.bytes, entry.staleUntil);
     if (resolved.l2 && now - slid >= entry.sliding / 4)
       core.background(Promise.all(core.stores.map((store) => store.touch(key, entry.sliding))));
   }

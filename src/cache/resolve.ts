@@ -27,7 +27,7 @@ export interface LifetimeOptions {
   readonly l2: boolean;
 }
 
-const NO_TAGS: readonly string[] = Object.freeze([]);
+export const NO_TAGS: readonly string[] = Object.freeze([]);
 
 /** What holds when nothing is said. */
 export const DEFAULTS: LifetimeOptions = Object.freeze({
@@ -100,7 +100,7 @@ export function isEntryOption(name: string): boolean {
 }
 
 /**
- * Fills `given` in over `base`.
+ * Fills `given` in over `base`: into a new object that nothing changes any more.
  * @param path prefix of option names in errors, such as "policies.auth".
  * @throws {OptionError} naming the option and its value.
  */
@@ -110,48 +110,54 @@ export function resolveOptions(
   path: string,
   suspect: Suspect,
 ): LifetimeOptions {
-  const at = (name: string): string => (path === "" ? name : `${path}.${name}`);
-  const duration = (name: "grace" | "retryAfter" | "timeout" | "hardTimeout", otherwise: number): number =>
-    given[name] === undefined ? otherwise : milliseconds(given[name], at(name));
-  const span = (name: "ttl" | "negativeTtl" | "errorTtl", otherwise: number): number =>
-    given[name] === undefined ? otherwise : lifetime(given[name], at(name), suspect);
-  const flag = (name: "sliding" | "l1" | "l2", otherwise: boolean): boolean => {
-    const value: unknown = given[name];
-    if (value === undefined) return otherwise;
-    if (typeof value !== "boolean") throw new OptionError(at(name), value, "true or false");
-    return value;
-  };
-  const grace = duration("grace", base.grace);
-  const swr =
-    given.swr === undefined
-      ? base.swr
-      : typeof given.swr === "boolean"
-        ? given.swr
-          ? grace
-          : 0
-        : milliseconds(given.swr, at("swr"));
-  const eager =
-    given.eager === undefined
-      ? { at: base.eagerAt, beta: base.eagerBeta }
-      : resolveEager(given.eager, at("eager"));
-  return Object.freeze({
-    ttl: span("ttl", base.ttl),
-    jitter: given.jitter === undefined ? base.jitter : fraction(given.jitter, at("jitter")),
-    sliding: flag("sliding", base.sliding),
+  const grace = duration(given.grace, base.grace, path, "grace");
+  const swr = resolveSwr(given.swr, base.swr, grace, path);
+  const eager = given.eager;
+  const early = eager === undefined ? undefined : resolveEager(eager, at(path, "eager"));
+  return {
+    ttl: span(given.ttl, base.ttl, path, "ttl", suspect),
+    jitter: given.jitter === undefined ? base.jitter : fraction(given.jitter, at(path, "jitter")),
+    sliding: flag(given.sliding, base.sliding, path, "sliding"),
     // A stale entry must still be there for as long as it may be served.
     grace: Math.max(grace, swr),
     swr,
-    retryAfter: duration("retryAfter", base.retryAfter),
-    timeout: duration("timeout", base.timeout),
-    hardTimeout: duration("hardTimeout", base.hardTimeout),
-    eagerAt: eager.at,
-    eagerBeta: eager.beta,
-    negativeTtl: span("negativeTtl", base.negativeTtl),
-    errorTtl: span("errorTtl", base.errorTtl),
-    tags: given.tags === undefined ? base.tags : uniqueTags(base.tags, given.tags, at("tags")),
-    l1: flag("l1", base.l1),
-    l2: flag("l2", base.l2),
-  });
+    retryAfter: duration(given.retryAfter, base.retryAfter, path, "retryAfter"),
+    timeout: duration(given.timeout, base.timeout, path, "timeout"),
+    hardTimeout: duration(given.hardTimeout, base.hardTimeout, path, "hardTimeout"),
+    eagerAt: early === undefined ? base.eagerAt : early.at,
+    eagerBeta: early === undefined ? base.eagerBeta : early.beta,
+    negativeTtl: span(given.negativeTtl, base.negativeTtl, path, "negativeTtl", suspect),
+    errorTtl: span(given.errorTtl, base.errorTtl, path, "errorTtl", suspect),
+    tags: given.tags === undefined ? base.tags : uniqueTags(base.tags, given.tags, at(path, "tags")),
+    l1: flag(given.l1, base.l1, path, "l1"),
+    l2: flag(given.l2, base.l2, path, "l2"),
+  };
+}
+
+// Plain functions of all they need: this runs on every call that misses.
+
+function at(path: string, name: string): string {
+  return path === "" ? name : `${path}.${name}`;
+}
+
+function duration(value: unknown, otherwise: number, path: string, name: string): number {
+  return value === undefined ? otherwise : milliseconds(value, at(path, name));
+}
+
+function span(value: unknown, otherwise: number, path: string, name: string, suspect: Suspect): number {
+  return value === undefined ? otherwise : lifetime(value, at(path, name), suspect);
+}
+
+function flag(value: unknown, otherwise: boolean, path: string, name: string): boolean {
+  if (value === undefined) return otherwise;
+  if (typeof value !== "boolean") throw new OptionError(at(path, name), value, "true or false");
+  return value;
+}
+
+function resolveSwr(value: unknown, otherwise: number, grace: number, path: string): number {
+  if (value === undefined) return otherwise;
+  if (typeof value === "boolean") return value ? grace : 0;
+  return milliseconds(value, at(path, "swr"));
 }
 
 /** Longest tag in characters, and most tags of one entry: labels, not values. */

@@ -49,6 +49,12 @@ export class Runner {
 
   /** Runs a load of one key. */
   load(flight: Flight, loader: Loader<unknown>, how: How): void {
+    const core = this.#core;
+    if (core.ready === undefined && (core.stores.length === 0 || !flight.options.l2)) {
+      // Nothing lies between memory and the loader.
+      void this.#callLoader(flight, loader, how);
+      return;
+    }
     void this.#run([flight], how, ([only]) =>
       only === undefined ? undefined : this.#callLoader(only, loader, how),
     );
@@ -159,7 +165,7 @@ export class Runner {
     const store = core.stores[index];
     if (store === undefined) return false;
     if (read.lease !== undefined && read.lease !== "busy") {
-      flight.leases.set(index, read.lease);
+      flight.lend(index, read.lease);
       if (flight.detached) core.release(flight);
     }
     const entry =
@@ -238,16 +244,37 @@ export class Runner {
     return !flight.aborted;
   }
 
-  async #callLoader(flight: Flight, loader: Loader<unknown>, how: How): Promise<void> {
+  /** Calls the loader and takes what it answers; undefined when that was done at once. Never rejects. */
+  #callLoader(flight: Flight, loader: Loader<unknown>, how: How): Promise<void> | undefined {
     const core = this.#core;
     const start = core.clock.now();
     const loading = new Loading(flight, start);
     flight.loading = true;
     core.counters.loads++;
+    let answer: unknown;
+    try {
+      answer = loader(loading);
+      if (!isThenable(answer) && how.schema === undefined) {
+        this.#loaded(flight, answer, loading, start, how);
+        return undefined;
+      }
+    } catch (error) {
+      this.#failed(flight, error, how);
+      return undefined;
+    }
+    return this.#awaitLoader(flight, answer, loading, start, how);
+  }
+
+  async #awaitLoader(
+    flight: Flight,
+    answer: unknown,
+    loading: Loading,
+    start: number,
+    how: How,
+  ): Promise<void> {
     const renewal = this.#renew([flight]);
     try {
-      const answer = loader(loading);
-      const value = isThenable(answer) ? await answer : answer;
+      const value = await answer;
       const checked =
         how.schema === undefined || value === undefined
           ? value

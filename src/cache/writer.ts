@@ -212,7 +212,6 @@ export class Writer {
     const lifetime = ttl ?? entry?.ttl ?? core.defaults.ttl;
     if (entry !== undefined) {
       entry.renew(now, lifetime);
-      core.memory?.set(key, entry, entry.bytes, entry.staleUntil);
     }
     const touched = await Promise.all(core.stores.map((store) => store.touch(key, lifetime)));
     return entry !== undefined || touched.includes(true);

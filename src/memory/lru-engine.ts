@@ -1,16 +1,11 @@
 import { LRUCache } from "lru-cache";
 import type { Clock, Timer } from "../base/clock.ts";
-import type { EvictionCause, MemoryEngine } from "./engine.ts";
+import type { EvictionCause, Held, MemoryEngine } from "./engine.ts";
 
 /** How often the sweeper looks at a slice of the entries, in milliseconds. */
 const SWEEP_EVERY = 1_000;
 /** Entries it looks at in one step: bounded, so that it never stalls the event loop. */
 const SWEEP_STEP = 2_000;
-
-interface Slot<E> {
-  readonly entry: E;
-  readonly deadline: number;
-}
 
 /** Options of {@link lruEngine}, resolved. */
 export interface LruEngineOptions<E> {
@@ -21,17 +16,17 @@ export interface LruEngineOptions<E> {
 }
 
 /** An L1 engine on the `lru-cache` package: least recently used goes first; a sweeper drops what is past its deadline. */
-export function lruEngine<E extends object>(options: LruEngineOptions<E>): MemoryEngine<E> {
+export function lruEngine<E extends Held>(options: LruEngineOptions<E>): MemoryEngine<E> {
   const { clock, onEvict, maxEntries, maxBytes } = options;
   const bounds = {
     ...(Number.isFinite(maxEntries) ? { max: maxEntries } : {}),
     // Also with an entry bound alone: the sum of sizes is shown in the stats.
     maxSize: Number.isFinite(maxBytes) ? maxBytes : Number.MAX_SAFE_INTEGER,
   };
-  const cache = new LRUCache<string, Slot<E>>({
+  const cache = new LRUCache<string, E>({
     ...bounds,
-    dispose: (slot, key, why) => {
-      if (why === "evict") onEvict(key, slot.entry, "capacity");
+    dispose: (entry, key, why) => {
+      if (why === "evict") onEvict(key, entry, "capacity");
     },
   });
   let timer: Timer | undefined;
@@ -42,9 +37,9 @@ export function lruEngine<E extends object>(options: LruEngineOptions<E>): Memor
   let earliest = Number.POSITIVE_INFINITY;
   let sweepAt = Number.POSITIVE_INFINITY;
 
-  const drop = (key: string, slot: Slot<E>): void => {
+  const drop = (key: string, entry: E): void => {
     cache.delete(key);
-    onEvict(key, slot.entry, "expired");
+    onEvict(key, entry, "expired");
   };
   const sweep = (): void => {
     timer = undefined;
@@ -59,10 +54,10 @@ export function lruEngine<E extends object>(options: LruEngineOptions<E>): Memor
         cursor = undefined;
         break;
       }
-      const slot = cache.peek(next.value);
-      if (slot === undefined) continue;
-      if (slot.deadline <= now) drop(next.value, slot);
-      else earliest = Math.min(earliest, slot.deadline);
+      const entry = cache.peek(next.value);
+      if (entry === undefined) continue;
+      if (entry.staleUntil <= now) drop(next.value, entry);
+      else earliest = Math.min(earliest, entry.staleUntil);
     }
     // A walk that is not done goes on soon; one that is waits for the earliest deadline it met.
     arm(cursor === undefined ? earliest : now);
@@ -85,13 +80,15 @@ export function lruEngine<E extends object>(options: LruEngineOptions<E>): Memor
     get bytes() {
       return cache.calculatedSize;
     },
-    get: (key) => cache.get(key)?.entry,
-    peek: (key) => cache.peek(key)?.entry,
-    set(key, entry, bytes, deadline) {
-      cache.set(key, { entry, deadline }, { size: Math.max(1, Math.ceil(bytes)) });
-      if (deadline < earliest) earliest = deadline;
-      arm(deadline);
-      return cache.peek(key)?.entry === entry;
+    get: (key) => cache.get(key),
+    peek: (key) => cache.peek(key),
+    set(key, entry) {
+      const size = Math.max(1, Math.ceil(entry.bytes));
+      cache.set(key, entry, { size });
+      const { staleUntil } = entry;
+      if (staleUntil < earliest) earliest = staleUntil;
+      arm(staleUntil);
+      return size <= maxBytes;
     },
     delete: (key) => cache.delete(key),
     clear() {
@@ -100,8 +97,8 @@ export function lruEngine<E extends object>(options: LruEngineOptions<E>): Memor
     },
     *entries() {
       for (const key of cache.keys()) {
-        const slot = cache.peek(key);
-        if (slot !== undefined) yield [key, slot.entry];
+        const entry = cache.peek(key);
+        if (entry !== undefined) yield [key, entry];
       }
     },
     close() {

@@ -1,7 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import { OptionError } from "../base/errors.ts";
 import { bytes, type Size } from "../base/size.ts";
-import type { EvictionCause, MemoryEngine } from "./engine.ts";
+import type { EvictionCause, Held, MemoryEngine } from "./engine.ts";
 import { lruEngine } from "./lru-engine.ts";
 
 /** Options of {@link memory}. */
@@ -19,7 +19,7 @@ export interface MemoryLayer {
   readonly maxEntries: number;
   readonly maxBytes: number;
   /** Makes the engine of one cache. */
-  open<E extends object>(
+  open<E extends Held>(
     clock: Clock,
     onEvict: (key: string, entry: E, cause: EvictionCause) => void,
   ): MemoryEngine<E>;

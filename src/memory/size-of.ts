@@ -2,47 +2,71 @@
 const HEADER = 24;
 /** Bytes of one field or element (a tagged pointer). */
 const SLOT = 8;
-/** Values looked at in one estimate; the rest is extrapolated, so that a huge value cannot stall a `set`. */
+/** Objects looked at in one estimate; the rest is extrapolated, so that a huge value cannot stall a `set`. */
 const MAX_NODES = 2_000;
+/** Elements of a long list that stand for all of it. */
+const SAMPLE = 50;
 
 /**
  * Estimated bytes that a value keeps alive in memory: exact for buffers, close for strings, a cheap model of V8's
  * layout for objects. Shared and circular references count once.
  */
 export function sizeOf(value: unknown): number {
-  if (typeof value === "string") return stringSize(value);
-  if (typeof value !== "object" || value === null) return SLOT;
+  if (typeof value !== "object" || value === null)
+    return typeof value === "string" ? stringSize(value) : SLOT;
+  const size = flatSize(value);
+  return size === undefined ? deepSize(value) : size;
+}
+
+/** The size of a plain object without objects in it, which most rows are: no bookkeeping. */
+function flatSize(value: object): number | undefined {
+  if (Object.getPrototypeOf(value) !== Object.prototype) return undefined;
+  let total = HEADER;
+  for (const key in value) {
+    const child = (value as Record<string, unknown>)[key]; // any object can be read by name
+    if (typeof child === "object" && child !== null) return undefined;
+    total += scalarSize(child);
+  }
+  return total;
+}
+
+function deepSize(value: object): number {
   const seen = new Set<object>([value]);
   const queue: object[] = [value];
   let total = 0;
   let visited = 0;
   const add = (child: unknown): void => {
-    total += SLOT;
-    if (typeof child === "string") total += stringSize(child);
-    else if (typeof child === "bigint") total += 16;
-    else if (typeof child === "object" && child !== null && !seen.has(child)) {
-      seen.add(child);
-      queue.push(child);
-    } else if (typeof child === "number" && !Number.isInteger(child)) total += 12;
+    if (typeof child !== "object" || child === null) total += scalarSize(child);
+    else {
+      total += SLOT;
+      if (!seen.has(child)) {
+        seen.add(child);
+        queue.push(child);
+      }
+    }
   };
-  for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
-    if (++visited > MAX_NODES) break;
+  for (let node = queue.pop(); node !== undefined && visited < MAX_NODES; node = queue.pop()) {
+    visited++;
     total += HEADER;
     if (ArrayBuffer.isView(node)) total += 72 + node.byteLength;
     else if (node instanceof ArrayBuffer) total += 48 + node.byteLength;
     else if (Array.isArray(node)) {
-      const unseen = eachOf(node, add); // before it is added: `add` changes the total
-      total += unseen;
+      if (node.length <= MAX_NODES) for (const child of node) add(child);
+      else total += listSize(node);
     } else if (node instanceof Map) {
-      total += 32;
-      for (const [key, child] of node) {
-        add(key);
-        add(child);
-        total += SLOT;
-      }
+      total += 32 + node.size * SLOT;
+      if (node.size <= MAX_NODES)
+        for (const [key, child] of node) {
+          add(key);
+          add(child);
+        }
+      else
+        total +=
+          listSize([...firstOf(node.values())], node.size) + listSize([...firstOf(node.keys())], node.size);
     } else if (node instanceof Set) {
-      total += 32;
-      for (const child of node) add(child);
+      total += 32 + node.size * SLOT;
+      if (node.size <= MAX_NODES) for (const child of node) add(child);
+      else total += listSize([...firstOf(node)], node.size);
     } else {
       if (node instanceof Error) total += stringSize(node.message) + stringSize(node.stack ?? "");
       for (const key in node) add((node as Record<string, unknown>)[key]); // any object can be read by name
@@ -51,19 +75,31 @@ export function sizeOf(value: unknown): number {
   return queue.length > 0 ? Math.ceil((total * (visited + queue.length)) / visited) : total;
 }
 
-/** Adds the elements of an array; of a long one, a sample that stands for the rest. */
-function eachOf(array: readonly unknown[], add: (child: unknown) => void): number {
-  if (array.length <= MAX_NODES) {
-    for (const child of array) add(child);
-    return 0;
+/** The size of a long list, from evenly spaced elements. */
+function listSize(list: readonly unknown[], length = list.length): number {
+  let sampled = 0;
+  const step = Math.ceil(list.length / SAMPLE);
+  let count = 0;
+  for (let i = 0; i < list.length; i += step, count++) sampled += SLOT + sizeOf(list[i]);
+  return Math.ceil((sampled / count) * length);
+}
+
+function* firstOf(values: Iterable<unknown>): Generator<unknown> {
+  let left = SAMPLE;
+  for (const value of values) {
+    if (left-- === 0) return;
+    yield value;
   }
-  const step = Math.ceil(array.length / MAX_NODES);
-  for (let i = 0; i < array.length; i += step) add(array[i]);
-  return (array.length - Math.ceil(array.length / step)) * SLOT * 4;
+}
+
+function scalarSize(value: unknown): number {
+  if (typeof value === "string") return SLOT + stringSize(value);
+  if (typeof value === "bigint") return SLOT + 16;
+  return typeof value === "number" && !Number.isInteger(value) ? SLOT + 12 : SLOT;
 }
 
 function stringSize(text: string): number {
-  // V8 keeps Latin-1 text in one byte a character; telling costs a scan, so long text is assumed narrow only when short text is.
+  // V8 keeps Latin-1 text in one byte a character, other text in two; telling costs a scan, so the start speaks for all.
   return 16 + (isNarrow(text) ? text.length : text.length * 2);
 }
 
