@@ -13,12 +13,21 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { createCache, memory, OptionError, StoreError } from "../../src/index.ts";
+import { openEnvironment } from "../../src/stores/disk/environment.ts";
+import { defaultFolder } from "../../src/stores/disk/folder.ts";
+import { decodeRecord, encodeRecord, orderOf } from "../../src/stores/disk/format.ts";
 import { disk } from "../../src/stores/disk/index.ts";
-import { logContract, manualClock, storeContract, storedEntry } from "../../src/testing/index.ts";
+import {
+  logContract,
+  manualClock,
+  recordingFollower,
+  storeContract,
+  storedEntry,
+} from "../../src/testing/index.ts";
 
 const folders: string[] = [];
 function folder(): string {
@@ -365,5 +374,141 @@ describe("two processes on one disk store", () => {
     const second = make();
     expect(await second.getMany(["tagged", "kept"])).toEqual([undefined, 1]);
     await second.close();
+  });
+});
+
+describe("the disk log", () => {
+  const open = async (path: string, clock = manualClock()) => {
+    const { log } = disk({ path });
+    if (log === undefined) throw new Error("disk() brings a log");
+    const opened = log(context(clock));
+    const follower = recordingFollower();
+    return { log: opened, follower, head: await opened.open(follower), clock };
+  };
+
+  it("is kept over a restart: positions go on, tags and patterns are remembered", async () => {
+    const path = folder();
+    const first = await open(path);
+    const tag = "t".repeat(5_000);
+    const position = await first.log.append([
+      { kind: "tags", tags: [tag, "u"] },
+      { kind: "prefix", prefix: "p:" },
+    ]);
+    await first.log.close();
+    await first.log.close();
+    const second = await open(path);
+    expect(second.head).toEqual({ generation: first.head.generation, position });
+    expect(await second.log.tagPositions([tag, "u", "none"])).toMatchObject([
+      { hard: position - 1 },
+      { hard: position - 1 },
+      { hard: 0 },
+    ]);
+    expect(await second.log.patterns()).toHaveLength(1);
+    await second.log.close();
+  });
+
+  it("is looked at every 25 ms, and says how long ago", async () => {
+    const path = folder();
+    const clock = manualClock();
+    const [one, two] = [await open(path, clock), await open(path, clock)];
+    await one.log.append([{ kind: "keys", keys: ["k"] }]);
+    expect(two.follower.seen).toHaveLength(0);
+    clock.tick(10);
+    expect(two.log.lag()).toBe(10);
+    clock.tick(15);
+    expect(two.follower.seen).toHaveLength(1);
+    expect(two.log.lag()).toBe(0);
+    await one.log.close();
+    await two.log.close();
+    clock.tick(1_000);
+  });
+
+  it("keeps 10,000 records; who was away longer starts again (P7)", async () => {
+    const path = folder();
+    const [one, two] = [await open(path), await open(path)];
+    for (let i = 0; i < 110; i++)
+      await one.log.append(
+        Array.from({ length: 100 }, (_, n) => ({ kind: "keys" as const, keys: [`k${i}:${n}`] })),
+      );
+    await two.log.catchUp();
+    expect(two.follower.seen).toHaveLength(0);
+    expect(two.follower.resets).toMatchObject([
+      { head: { position: 11_000 }, reason: expect.stringContaining("away") },
+    ]);
+    await one.log.append([{ kind: "keys", keys: ["after"] }]);
+    await two.log.catchUp();
+    expect(two.follower.seen).toMatchObject([{ position: 11_001 }]);
+    await one.log.close();
+    await two.log.close();
+  });
+
+  it("that went back, or is another, makes its followers start again (P7)", async () => {
+    const path = folder();
+    const one = await open(path);
+    await one.log.append([{ kind: "keys", keys: ["k"] }]);
+    const env = openEnvironment(path, () => undefined);
+    const head = Buffer.from("head");
+    for (const [stored, why] of [
+      ['{"generation":"other","position":1}', "another"],
+      ['{"generation":"other","position":0}', "went back"],
+    ] as const) {
+      await env.write(() => env.table("t/log").put(head, Buffer.from(stored)));
+      await one.log.catchUp();
+      expect(one.follower.resets.at(-1)).toMatchObject({
+        head: { generation: "other" },
+        reason: expect.stringContaining(why),
+      });
+    }
+    await env.write(() => env.table("t/log").remove(head));
+    await one.log.catchUp();
+    expect(one.follower.resets.at(-1)?.head).toEqual({ generation: "", position: 0 });
+    await env.release();
+    await one.log.close();
+  });
+
+  it("that cannot be read is said, and grows old", async () => {
+    const path = folder();
+    const warnings: string[] = [];
+    const clock = manualClock();
+    const { log } = disk({ path });
+    const opened = log?.(context(clock, (message) => warnings.push(message)));
+    await opened?.open(recordingFollower());
+    const env = openEnvironment(path, () => undefined);
+    await env.write(() => env.table("t/log").put(Buffer.from("head"), Buffer.from("not JSON")));
+    clock.tick(100);
+    expect(warnings[0]).toContain("could not be read");
+    expect(opened?.lag()).toBe(100);
+    await env.release();
+    await opened?.close();
+  });
+});
+
+describe("records of the disk store", () => {
+  it("of another version, cut short, or of nonsense are a miss", () => {
+    const entry = storedEntry({ tags: ["a", "b"], value: Buffer.from("value") });
+    const record = encodeRecord({ entry, storedAt: 5, order: 7 });
+    expect(decodeRecord(record)).toMatchObject({ storedAt: 5, order: 7, entry: { tags: ["a", "b"] } });
+    expect(orderOf(record)).toBe(7);
+    expect(orderOf(Buffer.alloc(3))).toBe(0);
+    const other = Buffer.from(record);
+    other[0] = 99;
+    expect(decodeRecord(other)).toBeUndefined();
+    for (let length = 0; length < record.length - 5; length++)
+      expect(decodeRecord(record.subarray(0, length))).toBeUndefined();
+  });
+
+  it("has a folder of its own for each user and cache when none is given", async () => {
+    const home = folder();
+    vi.stubEnv("XDG_CACHE_HOME", home);
+    const store = disk().open(context());
+    expect(statSync(join(home, "caching-universal", "t", "cache.lmdb")).isFile()).toBe(true);
+    await store.close();
+    vi.stubEnv("XDG_CACHE_HOME", "");
+    expect(defaultFolder("t")).toBe(join(homedir(), ".cache", "caching-universal", "t"));
+    vi.unstubAllEnvs();
+    const unbounded = disk({ path: folder(), maxBytes: Number.POSITIVE_INFINITY }).open(context());
+    await unbounded.write([["k", storedEntry({ value: Buffer.alloc(1_000_000) })]]);
+    await unbounded.close();
+    await unbounded.close();
   });
 });
