@@ -230,10 +230,7 @@ export class Core {
 
   /** Gives back leases that will not be used, so that the next load of the key need not wait for them. */
   release(flight: Flight): void {
-    for (const [index, token] of flight.takeLeases()) {
-      const store = this.stores[index];
-      if (store !== undefined) this.background(store.release(flight.key, token));
-    }
+    for (const [store, token] of flight.takeLeases()) this.background(store.release(flight.key, token));
   }
 
   /** Resolves after `ms` of the cache's clock. */

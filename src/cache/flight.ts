@@ -1,5 +1,6 @@
 import type { Position } from "../coherence/log.ts";
 import type { Entry } from "./entry.ts";
+import type { GuardedStore } from "./guarded-store.ts";
 import type { LifetimeOptions } from "./resolve.ts";
 
 /** How a flight ended well. */
@@ -15,7 +16,7 @@ export interface Outcome {
 }
 
 /** Shared by all flights without a lease, and never written. */
-const NO_LEASES = new Map<number, string>();
+const NO_LEASES = new Map<GuardedStore, string>();
 
 /** A read below L1 that is under way, for one key, and the callers who wait for it. */
 export class Flight {
@@ -37,8 +38,8 @@ export class Flight {
   stale: Entry | undefined;
   /** Layer the stale copy is from. */
   staleLayer = "memory";
-  /** Leases held, by the index of the store. */
-  leases: Map<number, string> = NO_LEASES;
+  /** Leases held, from near to far. */
+  leases: Map<GuardedStore, string> = NO_LEASES;
   /** Callers who wait for it. */
   waiters = 0;
   /** It goes on although nobody waits: a background refresh, or a load whose callers took a stale value. */
@@ -72,13 +73,13 @@ export class Flight {
   }
 
   /** Notes a lease that a store gave. */
-  lend(store: number, token: string): void {
+  lend(store: GuardedStore, token: string): void {
     if (this.leases === NO_LEASES) this.leases = new Map();
     this.leases.set(store, token);
   }
 
   /** Takes the leases off the flight, to be used or given back. */
-  takeLeases(): [store: number, token: string][] {
+  takeLeases(): [store: GuardedStore, token: string][] {
     if (this.leases.size === 0) return [];
     const leases = [...this.leases];
     this.leases = NO_LEASES;

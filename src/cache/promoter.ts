@@ -115,11 +115,8 @@ export class Promoter {
   async fill(flight: Flight, entry: Entry): Promise<void> {
     const core = this.#core;
     const leases = flight.takeLeases().reverse();
-    if (leases.length === 0) return;
     const stored = this.stored(flight.key, entry);
-    for (const [index, token] of leases) {
-      const store = core.stores[index];
-      if (store === undefined) continue;
+    for (const [store, token] of leases) {
       if (stored === undefined) await store.release(flight.key, token);
       else if (!(await store.fill(flight.key, stored, token))) core.counters.refused++;
     }

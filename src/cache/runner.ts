@@ -5,7 +5,7 @@ import type { StoreRead } from "../stores/store.ts";
 import type { Core } from "./core.ts";
 import { Entry } from "./entry.ts";
 import type { Flight, Outcome } from "./flight.ts";
-import { UNAVAILABLE } from "./guarded-store.ts";
+import { type GuardedStore, UNAVAILABLE } from "./guarded-store.ts";
 import { Loading } from "./load-context.ts";
 import type { BatchLoader, Loader } from "./options.ts";
 import { jittered, type Promoter, sizeOfEntry } from "./promoter.ts";
@@ -32,7 +32,7 @@ const PLAIN: How = { fresh: false, eager: false, schema: undefined };
 /** What is left of a batch after the stores: to be loaded, or waited for because another process loads it. */
 interface Consulted {
   readonly load: Flight[];
-  readonly busy: { readonly flight: Flight; readonly store: number }[];
+  readonly busy: { readonly flight: Flight; readonly store: GuardedStore }[];
 }
 
 /** Runs flights: through the stores in order, then the loader, then back into memory and the stores. */
@@ -55,9 +55,7 @@ export class Runner {
       void this.#callLoader(flight, loader, how);
       return;
     }
-    void this.#run([flight], how, ([only]) =>
-      only === undefined ? undefined : this.#callLoader(only, loader, how),
-    );
+    void this.#run([flight], how, () => this.#callLoader(flight, loader, how));
   }
 
   /** Runs loads of many keys: one call of the loader for all that the stores do not have. */
@@ -131,7 +129,7 @@ export class Runner {
   async #consult(batch: Flight[], how: How, lease: boolean): Promise<Consulted> {
     let rest = batch;
     const busy: Consulted["busy"][number][] = [];
-    for (const [index, store] of this.#core.stores.entries()) {
+    for (const store of this.#core.stores) {
       if (rest.length === 0) break;
       const options = lease ? { lease: LEASE, refresh: how.fresh || how.eager } : {};
       const reads = await store.read(
@@ -143,14 +141,14 @@ export class Runner {
       for (const [i, flight] of rest.entries()) {
         const read = reads[i];
         if (read === undefined) next.push(flight);
-        else if (await this.#take(flight, read, index, how)) continue;
-        else if (read.lease === "busy" && !how.fresh) busy.push({ flight, store: index });
+        else if (await this.#take(flight, read, store, how)) continue;
+        else if (read.lease === "busy" && !how.fresh) busy.push({ flight, store });
         else if (lease && read.lease === undefined) {
           // There is an entry that looks fresh to the store but may not serve: ask for the lease all the same.
           const again = await store.read([flight.key], { lease: LEASE, refresh: true });
           const second = again === UNAVAILABLE ? undefined : again[0];
-          if (second !== undefined && (await this.#take(flight, second, index, how))) continue;
-          if (second?.lease === "busy") busy.push({ flight, store: index });
+          if (second !== undefined && (await this.#take(flight, second, store, how))) continue;
+          if (second?.lease === "busy") busy.push({ flight, store });
           else next.push(flight);
         } else next.push(flight);
       }
@@ -160,12 +158,10 @@ export class Runner {
   }
 
   /** Takes what a store answered. True: the flight has landed. */
-  async #take(flight: Flight, read: StoreRead, index: number, how: How): Promise<boolean> {
+  async #take(flight: Flight, read: StoreRead, store: GuardedStore, how: How): Promise<boolean> {
     const core = this.#core;
-    const store = core.stores[index];
-    if (store === undefined) return false;
     if (read.lease !== undefined && read.lease !== "busy") {
-      flight.lend(index, read.lease);
+      flight.lend(store, read.lease);
       if (flight.detached) core.release(flight);
     }
     const entry =
@@ -179,13 +175,15 @@ export class Runner {
       store.counters.hits++;
       this.#land(flight, entry, store.name);
       return true;
-    } else if (entry !== undefined && now < entry.staleUntil) {
+    } else {
       if (flight.stale === undefined || entry.storedAt > flight.stale.storedAt) {
         flight.stale = entry;
         flight.staleLayer = store.name;
       }
-      this.#serveStaleEarly(flight, index, read.lease === "busy", how);
-      return read.lease === "busy" && flight.settled;
+      const busy = read.lease === "busy";
+      if (busy || now < flight.stale.freshUntil + flight.options.swr) this.#serveStaleEarly(flight, store);
+      else store.counters.misses++;
+      return busy && flight.settled;
     }
     // Another process refreshes it already: nothing to do in the background.
     if (read.lease === "busy" && how.eager && flight.stale !== undefined) {
@@ -196,20 +194,12 @@ export class Runner {
     return false;
   }
 
-  /** A stale copy from a store answers at once where it may: inside `swr`, or while another process loads. */
-  #serveStaleEarly(flight: Flight, index: number, busy: boolean, how: How): void {
-    const core = this.#core;
+  /** A stale copy answers at once where it may: inside `swr`, or while another process loads. */
+  #serveStaleEarly(flight: Flight, store: GuardedStore): void {
     const { stale } = flight;
-    if (stale === undefined || how.fresh) return;
-    const now = core.clock.now();
-    const store = core.stores[index];
-    if (!busy && now >= stale.freshUntil + flight.options.swr) {
-      if (store !== undefined) store.counters.misses++;
-      return;
-    }
-    const outcome = staleOutcome(flight, now);
-    if (outcome === undefined) return;
-    if (store !== undefined) store.counters.staleHits++;
+    const outcome = staleOutcome(flight, this.#core.clock.now());
+    if (stale === undefined || outcome === undefined) return;
+    store.counters.staleHits++;
     this.#promoter.keep(flight, stale);
     flight.background = true;
     flight.resolve(outcome);
@@ -227,18 +217,17 @@ export class Runner {
   }
 
   /** Waits for the process that holds the lease. True: it did not deliver, load here. */
-  async #awaitFill(flight: Flight, index: number, how: How): Promise<boolean> {
+  async #awaitFill(flight: Flight, store: GuardedStore, how: How): Promise<boolean> {
     const core = this.#core;
-    const store = core.stores[index];
     const until = core.clock.now() + MAX_BUSY_WAIT;
     let pause = BUSY_PAUSE.first;
-    while (store !== undefined && !flight.aborted && core.clock.now() < until) {
+    while (!flight.aborted && core.clock.now() < until) {
       await core.sleep(pause * (0.5 + core.random()));
       pause = Math.min(pause * 1.5, BUSY_PAUSE.longest);
       const reads = await store.read([flight.key], { lease: LEASE });
       const read = reads === UNAVAILABLE ? undefined : reads[0];
       if (read === undefined) return true;
-      if (await this.#take(flight, read, index, how)) return false;
+      if (await this.#take(flight, read, store, how)) return false;
       if (read.lease !== "busy") return true;
     }
     return !flight.aborted;
@@ -474,8 +463,7 @@ export class Runner {
     if (!flights.some((flight) => flight.leases.size > 0)) return IDLE;
     let timer = core.clock.setTimer(LEASE / 3, function renew() {
       for (const flight of flights) {
-        for (const [index, token] of flight.leases)
-          core.background(core.stores[index]?.renew(flight.key, token, LEASE) ?? Promise.resolve());
+        for (const [store, token] of flight.leases) core.background(store.renew(flight.key, token, LEASE));
       }
       timer = core.clock.setTimer(LEASE / 3, renew);
     });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { LayerContext } from "../coherence/log.ts";
-import type { Store, StoredEntry, StoreLayer } from "../stores/store.ts";
+import type { Store, StoredEntry, StoreLayer, StoreRead } from "../stores/store.ts";
 import { type ManualClock, manualClock } from "./manual-clock.ts";
 import type { SuiteApi } from "./suite.ts";
 
@@ -74,6 +74,18 @@ export function storeContract(
     return answer;
   };
 
+  /** The value of a read that has to have found one. */
+  const bytesOf = (read: StoreRead | undefined): Buffer => {
+    assert.ok(read?.found !== undefined, "an entry is there");
+    return Buffer.from(read.found.entry.value);
+  };
+
+  /** The token of a read that has to have been lent one. */
+  const tokenOf = (read: StoreRead): string => {
+    assert.ok(read.lease !== undefined && read.lease !== "busy", "a lease is lent");
+    return read.lease;
+  };
+
   describe(`store contract: ${name}`, () => {
     using("gives back what was written, in the order of the keys", async (store) => {
       const full = storedEntry({
@@ -91,13 +103,14 @@ export function storeContract(
       ]);
       const reads = await store.read(["b", "missing", "a", "a"]);
       assert.equal(reads.length, 4);
-      assert.deepEqual(Buffer.from(reads[0]?.found?.entry.value ?? [9]), Buffer.alloc(0));
+      assert.deepEqual(bytesOf(reads[0]), Buffer.alloc(0));
       assert.equal(reads[1]?.found, undefined);
-      const { value, ...facts } = reads[2]?.found?.entry ?? storedEntry();
+      assert.ok(reads[2]?.found !== undefined);
+      const { value, ...facts } = reads[2].found.entry;
       assert.deepEqual(Buffer.from(value), Buffer.from("value"));
       const { value: _, ...expected } = full;
       assert.deepEqual({ ...facts, tags: [...facts.tags] }, expected);
-      assert.ok((reads[3]?.found?.age ?? -1) >= 0);
+      assert.deepEqual(bytesOf(reads[3]), bytesOf(reads[2]));
     });
 
     using("tells the age, and drops an entry when ttl and grace have passed", async (store, wait) => {
@@ -136,9 +149,8 @@ export function storeContract(
         ["big", storedEntry({ value: big })],
         ...keys.map((key) => [key, storedEntry({ value: Buffer.from(key) })] as const),
       ]);
-      assert.ok(big.equals((await one(store, "big")).found?.entry.value ?? Buffer.alloc(0)));
-      for (const key of keys)
-        assert.equal(Buffer.from((await one(store, key)).found?.entry.value ?? []).toString(), key);
+      assert.ok(big.equals(bytesOf(await one(store, "big"))));
+      for (const key of keys) assert.equal(bytesOf(await one(store, key)).toString(), key);
     });
 
     using("reads and writes a thousand keys in one step", async (store) => {
@@ -146,7 +158,7 @@ export function storeContract(
       await store.write(keys.map((key) => [key, storedEntry({ value: Buffer.from(key) })]));
       const reads = await store.read(keys);
       assert.deepEqual(
-        reads.map((read) => Buffer.from(read.found?.entry.value ?? []).toString()),
+        reads.map((read) => bytesOf(read).toString()),
         keys,
       );
       assert.deepEqual(await store.read([]), []);
@@ -176,15 +188,15 @@ export function storeContract(
         assert.ok(stale.found !== undefined && stale.lease !== undefined && stale.lease !== "busy");
         assert.ok((await one(store, "k")).found !== undefined);
         assert.equal(await store.fill("k", storedEntry({ value: Buffer.from("new") }), stale.lease), true);
-        assert.equal(Buffer.from((await one(store, "k")).found?.entry.value ?? []).toString(), "new");
+        assert.equal(bytesOf(await one(store, "k")).toString(), "new");
       },
     );
 
     using("lets a lease run out, be renewed and be given back", async (store, wait) => {
-      const dead = (await one(store, "k", { lease: 150 })).lease ?? "";
+      const dead = tokenOf(await one(store, "k", { lease: 150 }));
       await wait(200);
-      const next = (await one(store, "k", { lease: 300 })).lease ?? "";
-      assert.ok(next !== "busy" && next !== dead);
+      const next = tokenOf(await one(store, "k", { lease: 300 }));
+      assert.notEqual(next, dead);
       assert.equal(await store.fill("k", storedEntry(), dead), false);
       assert.equal(await store.renew("k", dead, 1_000), false);
       await wait(200);
@@ -199,7 +211,7 @@ export function storeContract(
 
     for (const how of ["remove", "write", "expire"] as const) {
       using(`refuses a fill that began before ${how}`, async (store) => {
-        const lease = (await one(store, "k", { lease: 10_000 })).lease ?? "";
+        const lease = tokenOf(await one(store, "k", { lease: 10_000 }));
         if (how === "remove") await store.remove(["k"]);
         if (how === "write") await store.write([["k", storedEntry({ value: Buffer.from("written") })]]);
         if (how === "expire") await store.expire(["k"]);
@@ -213,7 +225,7 @@ export function storeContract(
     }
 
     using("of many fills at once with one token accepts one", async (store) => {
-      const lease = (await one(store, "k", { lease: 10_000 })).lease ?? "";
+      const lease = tokenOf(await one(store, "k", { lease: 10_000 }));
       const fills = await Promise.all(
         Array.from({ length: 20 }, () => store.fill("k", storedEntry(), lease)),
       );
@@ -240,7 +252,7 @@ export function storeContract(
         ["old", storedEntry({ asOf: 4 })],
         ["new", storedEntry({ asOf: 5 })],
       ]);
-      const lease = (await one(store, "leased", { lease: 10_000 })).lease ?? "";
+      const lease = tokenOf(await one(store, "leased", { lease: 10_000 }));
       assert.equal(await store.remove(["old", "new", "leased"], 5), 1);
       assert.equal((await one(store, "old")).found, undefined);
       assert.ok((await one(store, "new")).found !== undefined);
