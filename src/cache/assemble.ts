@@ -143,16 +143,17 @@ function adviceFor(core: Core, defaults: LifetimeOptions, warn: Logger): string[
   const shared = core.stores.length > 0;
   if (!shared)
     advice.push("No shared store: entries end with this process, and other processes load for themselves.");
-  if (shared && !core.log.shared)
-    advice.push(
-      "The log is local: invalidations by other processes do not reach this one's memory. Use a store that brings a log.",
-    );
+  if (shared && !core.log.shared) {
+    const line =
+      "The log is local: invalidations by other processes do not reach this one's memory. Use a store that brings a log.";
+    advice.push(line);
+    warn(line);
+  }
   if (core.memory === undefined) advice.push("No memory layer: every hit costs a read of a store.");
   if (defaults.ttl === Number.POSITIVE_INFINITY)
     advice.push("No default ttl: entries without their own live until they are invalidated or evicted.");
   if (defaults.grace === 0)
     advice.push("No default grace: when a load fails there is no stale value to serve instead.");
-  if (shared && !core.log.shared) warn(advice.find((line) => line.startsWith("The log is local")) ?? "");
   return advice;
 }
 
