@@ -18,7 +18,7 @@ const price = () =>
 
 console.log(await price(), "from the database");
 up = false;
-clock.advance(10 * 60_000);
+await clock.advance(10 * 60_000);
 console.log(await price(), "ten minutes later, database down: stale, inside its grace");
-clock.advance(2 * 3_600_000);
+await clock.advance(2 * 3_600_000);
 console.log(await price().catch((error: Error) => error.message));

@@ -18,6 +18,11 @@ export interface Database {
   close(): Promise<void>;
 }
 
+/** The database server cannot be reached, or ended the connection. */
+export class DatabaseDown extends Error {
+  override name = "DatabaseDown";
+}
+
 /** Opens PostgreSQL compiled to WebAssembly, with its data in `folder`: no server to install or start. */
 export async function openPglite(folder: string): Promise<Database> {
   const { PGlite } = await import("@electric-sql/pglite");
@@ -41,7 +46,10 @@ export async function openPglite(folder: string): Promise<Database> {
   };
 }
 
-/** Connects to a PostgreSQL server, at most 10 connections. */
+/**
+ * Connects to a PostgreSQL server, at most 10 connections.
+ * @throws {DatabaseDown} when it does not answer.
+ */
 export async function connectPostgres(url: string): Promise<Database> {
   const { default: pg } = await import("pg");
   const pool = new pg.Pool({ connectionString: url, max: 10, connectionTimeoutMillis: 5_000 });
@@ -52,9 +60,15 @@ export async function connectPostgres(url: string): Promise<Database> {
     (client: { query(text: string, values: unknown[]): Promise<{ rows: unknown[] }> }): Query =>
     async <R>(text: string, values: readonly unknown[] = []) => {
       statements += 1;
-      const { rows } = await client.query(text, [...values]);
+      const { rows } = await client.query(text, [...values]).catch(rethrow);
       return { rows: rows as R[] }; // the caller's word, see Query
     };
+  try {
+    await pool.query("select 1").catch(rethrow);
+  } catch (error) {
+    await pool.end();
+    throw error;
+  }
   return {
     kind: "PostgreSQL",
     get statements() {
@@ -62,7 +76,7 @@ export async function connectPostgres(url: string): Promise<Database> {
     },
     query: counted(pool),
     async transaction(fn) {
-      const client = await pool.connect();
+      const client = await pool.connect().catch(rethrow);
       try {
         await client.query("begin");
         const result = await fn(counted(client));
@@ -81,4 +95,15 @@ export async function connectPostgres(url: string): Promise<Database> {
     },
     close: () => pool.end(),
   };
+}
+
+/**
+ * What a statement is refused for has a five-character SQLSTATE; of these, class 08 and 57P say that the server is
+ * gone (PostgreSQL manual, appendix A). Errors without one come from the connection.
+ */
+function rethrow(error: unknown): never {
+  const state = error instanceof Error && "code" in error ? String(error.code) : "";
+  const refused = /^[0-9A-Z]{5}$/.test(state) && !/^(08|57P)/.test(state);
+  if (refused || !(error instanceof Error)) throw error;
+  throw new DatabaseDown(`The database does not answer: ${error.message || state}`, { cause: error });
 }

@@ -2,6 +2,7 @@ import { CacheError } from "caching-universal";
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { cacheStatus } from "./cache-status.ts";
+import { DatabaseDown } from "./database.ts";
 import { Problem } from "./problem.ts";
 import type { Report } from "./shop.ts";
 
@@ -71,14 +72,19 @@ export function route(app: Hono<ShopEnv>, path: string, handlers: Partial<Record
 /** What the client is told; the details of faults stay in our own log. */
 function problemOf(error: Error): Problem {
   if (error instanceof Problem) return error;
+  if (error instanceof DatabaseDown) {
+    console.error(error.message);
+    return unavailable();
+  }
   if (error instanceof CacheError) {
     if (error.code === "ERR_CACHE_KEY" || error.code === "ERR_CACHE_OPTION")
       return new Problem(400, "bad_request", error.message);
     console.error(error);
-    if (error.code === "ERR_CACHE_LAYER" || error.code === "ERR_CACHE_TIMEOUT")
-      return new Problem(503, "unavailable", "The database does not answer. Try again.", {
-        "Retry-After": "1",
-      });
+    if (error.code === "ERR_CACHE_LAYER" || error.code === "ERR_CACHE_TIMEOUT") return unavailable();
   } else console.error(error);
   return new Problem(500, "internal", "Something is broken on our side.");
+}
+
+function unavailable(): Problem {
+  return new Problem(503, "unavailable", "The database does not answer. Try again.", { "Retry-After": "1" });
 }

@@ -80,6 +80,8 @@ export function openShop({
   const cache = createCache({
     name: "shop",
     layers: [l1, disk({ path: cacheFolder, maxBytes: "2gb" })],
+    ttl: "1h",
+    grace: "1h",
     policies: {
       // Changed through this service only, and written through: may live long.
       catalog: { ttl: "1h", jitter: 0.1, grace: "1d", negativeTtl: "10s" },
@@ -88,7 +90,7 @@ export function openShop({
       // Costs a scan of all orders: refreshed in the last fifth of its life, so that nobody waits for it.
       report: { ttl: "1m", grace: "1h", swr: true, eager: 0.8 },
       // Somebody's own data: never served stale, never written to disk.
-      personal: { ttl: "5m", l2: false },
+      personal: { ttl: "5m", grace: 0, l2: false },
     },
   });
 

@@ -154,6 +154,7 @@ describe("the closing table", () => {
       keys: 1,
       memoryEntries: 1,
       seconds: 2,
+      loads: 1,
       statements: 1,
       how: "asked by a test",
     };
@@ -168,6 +169,10 @@ describe("the closing table", () => {
     expect(lines).toContain("hit rate 75.00% (memory and disk together)");
     expect(lines).toContain("ceiling 75.00%: 1 compulsory first reads; of all others, 100.00% hit");
     expect(lines).toContain("database calls saved: 3 of 4; statements made: 1");
+    const joined = closingTable(recording, { ...facts, loads: 0 }).split("\n");
+    expect(joined).toContain(
+      "1 of the requests answered by the database waited for a load that another had begun",
+    );
     expect(liveLine(recording.tally(), 8, 2)).toBe(
       "50.00%  4 requests  2/s  hit rate 75.00%  memory 50.00%  disk 25.00%  database 25.00%",
     );

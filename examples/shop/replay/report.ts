@@ -10,6 +10,8 @@ export interface ReplayFacts {
   readonly keys: number;
   readonly memoryEntries: number;
   readonly seconds: number;
+  /** Keys loaded from the database. */
+  readonly loads: number;
   /** Statements run by the database meanwhile. */
   readonly statements: number;
   /** How the requests were made. */
@@ -58,7 +60,7 @@ export function closingTable(recording: Recording, facts: ReplayFacts): string {
     const { p50, p95, p99, max } = recording.latency(layer);
     return [name(layer), whole(count), percent(count / tally.requests), ...[p50, p95, p99, max].map(ms)];
   });
-  const loads = tally.layers.get("loader") ?? 0;
+  const joined = (tally.layers.get("loader") ?? 0) - facts.loads;
   const lines = [
     `${facts.trace}: ${whole(tally.requests)} requests for ${whole(facts.keys)} keys in ${facts.seconds.toFixed(1)} s ` +
       `(${whole(tally.requests / facts.seconds)}/s), ${facts.how}.`,
@@ -70,8 +72,12 @@ export function closingTable(recording: Recording, facts: ReplayFacts): string {
     `hit rate ${percent(verdict.hitRate)} (memory and disk together)`,
     `ceiling ${percent(verdict.ceiling)}: ${whole(facts.keys)} compulsory first reads; of all others, ` +
       `${percent(verdict.withoutFirstReads)} hit`,
-    `database calls saved: ${whole(tally.requests - loads)} of ${whole(tally.requests)}; statements made: ${whole(facts.statements)}`,
+    `database calls saved: ${whole(tally.requests - facts.loads)} of ${whole(tally.requests)}; statements made: ${whole(facts.statements)}`,
   ];
+  if (joined > 0)
+    lines.push(
+      `${whole(joined)} of the requests answered by the database waited for a load that another had begun`,
+    );
   if (tally.stale > 0) lines.push(`of the hits, ${whole(tally.stale)} were stale`);
   if (tally.errors > 0) lines.push(`failed: ${whole(tally.errors)}`);
   lines.push(conclusion(verdict));

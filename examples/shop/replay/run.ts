@@ -56,6 +56,7 @@ export async function runReplay(settings: Settings, replay: ReplaySettings): Pro
     keys: new Set(asked).size,
     memoryEntries: entries,
     seconds,
+    loads: shop.cache.stats().loads,
     statements: data.database.statements - before,
     how,
   };
