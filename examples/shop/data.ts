@@ -76,8 +76,7 @@ async function openDatabase(settings: Settings): Promise<Database> {
  * socket named after the folder does: the system ends it with the process, however that dies.
  */
 async function lock(folder: string): Promise<() => Promise<void>> {
-  const name = `caching-universal-shop-${digest(folder).slice(0, 16)}`;
-  const address = process.platform === "win32" ? `\\\\.\\pipe\\${name}` : join(tmpdir(), `${name}.sock`);
+  const address = lockAddress(folder);
   if (await answers(address))
     throw new SettingError(
       `Another process works on ${folder}: stop it first, or set SHOP_DATA to another folder.`,
@@ -87,6 +86,14 @@ async function lock(folder: string): Promise<() => Promise<void>> {
   await new Promise<void>((done, fail) => server.once("error", fail).listen(address, done));
   server.unref();
   return () => new Promise((done) => server.close(() => done()));
+}
+
+/** In the folder itself where its path is short enough for a socket's (107 bytes on Linux, fewer elsewhere). */
+function lockAddress(folder: string): string {
+  const name = `caching-universal-shop-${digest(folder).slice(0, 16)}`;
+  if (process.platform === "win32") return `\\\\.\\pipe\\${name}`;
+  const inside = join(folder, "lock.sock");
+  return Buffer.byteLength(inside) <= 100 ? inside : join(tmpdir(), `${name}.sock`);
 }
 
 function answers(address: string): Promise<boolean> {
