@@ -9,7 +9,8 @@ export class Entry {
   readonly value: unknown;
   readonly kind: EntryKind;
   readonly tags: readonly string[];
-  readonly asOf: Position;
+  /** Log position that what it holds is known to be as new as. */
+  asOf: Position;
   /** When it was loaded or written (or last found unmodified). */
   readonly storedAt: number;
   readonly ttl: number;
@@ -27,6 +28,8 @@ export class Entry {
   beta = 0;
   /** Stale entries are served without a new load until then: back-off after a failed refresh. */
   retryAt = 0;
+  /** When the stores last heard that its sliding lifetime began anew. */
+  touchedAt: number;
   /** `Invalidations.version` it was last found valid at. */
   checked = 0;
 
@@ -41,6 +44,7 @@ export class Entry {
     this.sliding = facts.sliding;
     this.bytes = facts.bytes;
     this.storedAt = now - facts.age;
+    this.touchedAt = this.storedAt;
     this.freshUntil = this.storedAt + facts.ttl;
     this.staleUntil = this.freshUntil + facts.grace;
   }

@@ -292,10 +292,10 @@ export class Reader {
   #slide(key: string, entry: Entry, now: number, resolved: LifetimeOptions): void {
     if (entry.sliding === 0) return;
     const core = this.#core;
-    const slid = entry.freshUntil - entry.sliding; // when the lifetime last began
     entry.renew(now, entry.sliding);
-    if (resolved.l2 && now - slid >= entry.sliding / 4)
-      core.background(Promise.all(core.stores.map((store) => store.touch(key, entry.sliding))));
+    if (core.stores.length === 0 || !resolved.l2 || now - entry.touchedAt < entry.sliding / 4) return;
+    entry.touchedAt = now;
+    core.background(Promise.all(core.stores.map((store) => store.touch(key, entry.sliding))));
   }
 
   #newLoad(key: string, resolved: LifetimeOptions, stale: Entry | undefined, background: boolean): Flight {

@@ -89,7 +89,8 @@ export class Writer {
       for (const [key, entry] of made) {
         // A later record about this key came in already: what is being written is not the newest (P1).
         if (!resolved.l1 || core.lastRecord(key) > position) continue;
-        core.keep(key, this.#make(key, values.get(key), position, resolved) ?? entry);
+        entry.asOf = position; // its own record does not concern it
+        core.keep(key, entry);
       }
       core.counters.sets += made.size;
       if (core.events.wants("set")) for (const key of made.keys()) core.events.emit("set", { key });

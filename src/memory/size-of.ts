@@ -3,7 +3,9 @@ const HEADER = 24;
 /** Bytes of one field or element (a tagged pointer). */
 const SLOT = 8;
 /** Objects looked at in one estimate; the rest is extrapolated, so that a huge value cannot stall a `set`. */
-const MAX_NODES = 2_000;
+const MAX_NODES = 10_000;
+/** Lists longer than this are estimated from a sample of their elements. */
+const LONG_LIST = 1_000;
 /** Elements of a long list that stand for all of it. */
 const SAMPLE = 50;
 
@@ -51,11 +53,11 @@ function deepSize(value: object): number {
     if (ArrayBuffer.isView(node)) total += 72 + node.byteLength;
     else if (node instanceof ArrayBuffer) total += 48 + node.byteLength;
     else if (Array.isArray(node)) {
-      if (node.length <= MAX_NODES) for (const child of node) add(child);
+      if (node.length <= LONG_LIST) for (const child of node) add(child);
       else total += listSize(node);
     } else if (node instanceof Map) {
       total += 32 + node.size * SLOT;
-      if (node.size <= MAX_NODES)
+      if (node.size <= LONG_LIST)
         for (const [key, child] of node) {
           add(key);
           add(child);
@@ -65,7 +67,7 @@ function deepSize(value: object): number {
           listSize([...firstOf(node.values())], node.size) + listSize([...firstOf(node.keys())], node.size);
     } else if (node instanceof Set) {
       total += 32 + node.size * SLOT;
-      if (node.size <= MAX_NODES) for (const child of node) add(child);
+      if (node.size <= LONG_LIST) for (const child of node) add(child);
       else total += listSize([...firstOf(node)], node.size);
     } else {
       if (node instanceof Error) total += stringSize(node.message) + stringSize(node.stack ?? "");

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { z } from "zod";
 import { createCache, json, KeyError, memory, OptionError, type PeekedEntry } from "../../src/index.ts";
 import { faulty, mapStore } from "../../src/testing/index.ts";
 import { gate, testCache } from "./setup.ts";
@@ -212,5 +213,86 @@ describe("options of createCache", () => {
     await cache.set("k".repeat(500), 1);
     expect(await cache.get("k".repeat(500))).toBe(1);
     expect(cache.name).toBe("cache");
+  });
+});
+
+describe("edges of layers and options", () => {
+  it("a cache without memory explains, counts and lists by its stores alone", async () => {
+    const faults = faulty(mapStore());
+    const { cache } = testCache({ layers: [faults.layer], ttl: Number.POSITIVE_INFINITY });
+    await cache.set("k", 1, { tags: ["t"] });
+    expect(await cache.explain("k")).toMatchObject({
+      verdict: "hit",
+      layers: [{ layer: "map", why: "It is fresh for another ever." }],
+    });
+    expect(await cache.delete("k", { dryRun: true })).toMatchObject({ layers: { map: 1 } });
+    expect((await cache.invalidateTags(["t"], { dryRun: true })).layers).toEqual({ map: 1 });
+    expect((await cache.invalidatePattern("k*")).layers).toEqual({ map: undefined });
+    const keys: string[] = [];
+    for await (const key of cache.keys()) keys.push(key);
+    faults.fail();
+    expect(await cache.delete("k", { dryRun: true })).toMatchObject({ layers: { map: undefined } });
+    expect((await cache.clear({ dryRun: true })).layers).toEqual({ map: 0 });
+    expect(await cache.touch("k", "1m")).toBe(false);
+  });
+
+  it("sizes of long sets and maps are estimated, errors of listeners counted, aborted signals told at once", async () => {
+    const { cache } = testCache();
+    await cache.set("set", new Set(Array.from({ length: 5_000 }, (_, i) => `member ${i}`)));
+    expect(cache.peek("set")?.bytes).toBeGreaterThan(100_000);
+    await cache.set(
+      "nested",
+      Array.from({ length: 100 }, (_, i) => Array.from({ length: 100 }, () => ({ i }))),
+    );
+    expect(cache.peek("nested")?.bytes).toBeGreaterThan(200_000);
+    const aborted = AbortSignal.abort(new Error("stop"));
+    await expect(cache.delete("k", { signal: aborted })).rejects.toThrow("stop");
+    await expect(cache.clear({ signal: aborted })).rejects.toThrow("stop");
+  });
+
+  it("a schema lets nothing-there pass, and set checks by it", async () => {
+    const { cache } = testCache();
+    const schema = z.object({ n: z.number() });
+    expect(
+      await cache.getOrSet("k", () => undefined as unknown as { n: number }, { schema }),
+    ).toBeUndefined();
+    await cache.set("k", { n: 1, extra: 2 }, { schema });
+    expect(await cache.get("k")).toEqual({ n: 1 });
+    await expect(cache.set("k", { n: "1" }, { schema })).rejects.toThrow("n");
+    expect(await cache.getOrSetMany(["a", "b"], async () => new Map([["a", { n: 1 }]]), { schema })).toEqual([
+      { n: 1 },
+      undefined,
+    ]);
+    await expect(
+      cache.getOrSetMany(["c"], async () => new Map([["c", { n: "x" }]]) as never, { schema }),
+    ).rejects.toThrow("n");
+  });
+
+  it("a hit of many tells its listeners, and passes memory by where told", async () => {
+    const { cache } = testCache();
+    const load = async (keys: readonly string[]): Promise<Map<string, number>> =>
+      new Map(keys.map((key) => [key, 1]));
+    await cache.getOrSetMany(["a"], load);
+    const hits: string[] = [];
+    cache.on("hit", ({ key }) => hits.push(key));
+    await cache.getOrSetMany(["a", "b"], load);
+    expect(hits).toEqual(["a"]);
+    const { position } = await cache.set("c", 2);
+    expect(await cache.getOrSetMany(["a", "c"], load, { after: position })).toEqual([1, 2]);
+    expect(await cache.getOrSetMany(["a"], load, { l1: false })).toEqual([1]);
+  });
+
+  it("sliding entries are touched in the store now and then, not at every hit", async () => {
+    const faults = faulty(mapStore());
+    const { cache, clock } = testCache({ layers: [memory(), faults.layer], ttl: "10s", sliding: true });
+    await cache.set("k", 1);
+    for (let i = 0; i < 10; i++) {
+      await clock.advance(500);
+      await cache.get("k");
+    }
+    expect(faults.calls.touch).toBe(2);
+    await clock.advance(9_000);
+    expect(await cache.get("k")).toBe(1);
+    expect(await cache.get("k", { l1: false })).toBe(1);
   });
 });
