@@ -3,7 +3,7 @@ import { ClosedError, CodecError, LayerError, OptionError, reason } from "../bas
 import type { Frame } from "../base/frame.ts";
 import { globMatcher } from "../base/key.ts";
 import { Invalidations } from "../coherence/invalidations.ts";
-import type { Appended, Log, LogHead, LogRecord, Position } from "../coherence/log.ts";
+import type { Appended, Log, LogHead, LogRecord, Position, TagPositions } from "../coherence/log.ts";
 import type { MemoryEngine } from "../memory/engine.ts";
 import { type CacheCounters, LayerCounters } from "../observe/counters.ts";
 import type { Emitter } from "../observe/emitter.ts";
@@ -16,6 +16,10 @@ import { isCallOption, type LifetimeOptions, refuseUnknown, resolveOptions } fro
 
 /** How long the log is left alone after it could not be opened, in milliseconds. */
 const REOPEN_AFTER = 1_000;
+
+/** How long a read waits for the log, and a write for its append, in milliseconds. */
+const READY_WAIT = 250;
+const APPEND_WAIT = 5_000;
 
 /** Deadlines within this many milliseconds are told by an exact reading of the clock. */
 const NEAR = 1_000;
@@ -180,10 +184,39 @@ export class Core {
     ).arm(options);
   }
 
+  /** Waits until the log is followed, but not for ever: a read then goes on without what is cached (P8). */
+  async whenReady(): Promise<void> {
+    const { ready } = this;
+    if (ready !== undefined) await this.within(READY_WAIT, ready).catch(() => undefined);
+  }
+
+  /** Waits until the log is followed. @throws {LayerError} when it is not: nothing could be promised of a write. */
+  async writable(): Promise<void> {
+    await this.whenReady();
+    if (this.ready !== undefined)
+      throw new LayerError(this.log.name, "follow its log", this.logError ?? "it does not answer");
+  }
+
+  /** What `work` resolves to. Rejects when that takes longer than `ms`; then it is no longer waited for. */
+  within<T>(ms: number, work: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const late = (): void => reject(new Error(`it did not answer within ${ms} ms`));
+      const timer = this.clock.setTimer(ms, late, true);
+      work.then(resolve, reject).finally(() => timer.cancel());
+    });
+  }
+
+  /** Last invalidations of tags by the log's own table; rejects when it does not answer in time. */
+  async tagPositions(tags: readonly string[]): Promise<readonly TagPositions[]> {
+    const answer = this.log.tagPositions(tags);
+    return answer instanceof Promise ? this.within(READY_WAIT, answer) : answer;
+  }
+
   /** Appends to the log. @throws {LayerError} when the log did not take it: then nothing is promised. */
   async append(records: readonly LogRecord[]): Promise<Position> {
     try {
-      return await this.log.append(records);
+      const answer = this.log.append(records);
+      return answer instanceof Promise ? await this.within(APPEND_WAIT, answer) : answer;
     } catch (error) {
       this.logError = reason(error);
       throw new LayerError(this.log.name, "append the invalidation to its log", error);

@@ -34,7 +34,7 @@ export function peek(core: Core, key: string): PeekedEntry | undefined {
 /** Why a read of this key would hit, miss or be stale. Changes nothing. */
 export async function explain(core: Core, key: string): Promise<Explanation> {
   core.assertOpen();
-  if (core.ready !== undefined) await core.ready;
+  if (core.ready !== undefined) await core.whenReady();
   const layers: LayerExplanation[] = [];
   const tags = new Set<string>();
   let oldest: Position = core.invalidations.position;

@@ -403,7 +403,7 @@ export class Reader {
     const core = this.#core;
     const until = core.clock.now() + AFTER_WAIT;
     for (let pause = 2; ; pause = Math.min(pause * 2, 32)) {
-      await core.ready;
+      await core.whenReady();
       try {
         await core.log.catchUp();
       } catch {

@@ -100,7 +100,7 @@ export class Runner {
     const core = this.#core;
     try {
       if (core.ready !== undefined) {
-        await core.ready;
+        await core.whenReady();
         for (const flight of batch) flight.asOf = core.invalidations.position;
       }
       const usesStores = core.stores.length > 0 && core.ready === undefined && batch[0]?.options.l2 === true;

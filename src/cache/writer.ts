@@ -63,7 +63,7 @@ export class Writer {
     resolved: LifetimeOptions,
   ): Promise<{ position: string }> {
     const core = this.#core;
-    if (core.ready !== undefined) await core.ready;
+    if (core.ready !== undefined) await core.writable();
     const asOf = core.invalidations.position;
     const made = new Map<string, Entry>();
     for (const [key, value] of values) {
@@ -136,7 +136,7 @@ export class Writer {
     if (unique.length === 0)
       return { position: core.show(core.invalidations.position), layers: {}, pending: [] };
     return this.#turns.take(unique, async () => {
-      if (core.ready !== undefined) await core.ready;
+      if (core.ready !== undefined) await core.writable();
       const layers: Record<string, number | undefined> = {};
       const pending: string[] = [];
       for (const store of core.stores.toReversed()) {
@@ -228,7 +228,7 @@ export class Writer {
     core.assertOpen();
     options.signal?.throwIfAborted();
     if (options.dryRun === true) return this.#count(scope, options.signal);
-    if (core.ready !== undefined) await core.ready;
+    if (core.ready !== undefined) await core.writable();
     const position = await core.append([record]);
     core.counters.invalidations++;
     if (record.kind === "clear") {

@@ -9,6 +9,8 @@ export interface SharedLog extends LogFactory {
   restore(): void;
   refuse(error: Error | undefined): void;
   refuseOpen(error: Error | undefined): void;
+  /** Nothing is answered any more: not opening, not appending, not asking. */
+  hang(): void;
 }
 
 export function sharedLog(): SharedLog {
@@ -22,18 +24,21 @@ export function sharedLog(): SharedLog {
   let cutAt = 0;
   let refusal: Error | undefined;
   let openRefusal: Error | undefined;
+  let hangs = false;
   const factory = ({ clock }: Parameters<LogFactory>[0]): Log => {
     let mine: Follower | undefined;
     return {
       name: "shared",
       shared: true,
       async open(follower) {
+        if (hangs) await new Promise(() => undefined);
         if (openRefusal !== undefined) throw openRefusal;
         mine = follower;
         followers.add(follower);
         return { generation, position };
       },
       async append(records) {
+        if (hangs) await new Promise(() => undefined);
         if (refusal !== undefined) throw refusal;
         const appended = records.map((record) => ({ position: ++position, record }));
         for (const one of appended) {
@@ -51,7 +56,8 @@ export function sharedLog(): SharedLog {
         else for (const follower of followers) follower.apply(appended);
         return appended.at(-1)?.position ?? position;
       },
-      tagPositions: async (wanted) => wanted.map((tag) => tags.get(tag) ?? { hard: 0, soft: 0 }),
+      tagPositions: async (wanted) =>
+        hangs ? new Promise(() => undefined) : wanted.map((tag) => tags.get(tag) ?? { hard: 0, soft: 0 }),
       patterns: async () => patterns,
       async swept(pattern) {
         patterns = patterns.filter((one) => one.position !== pattern.position);
@@ -91,6 +97,9 @@ export function sharedLog(): SharedLog {
       },
       refuseOpen(error: Error | undefined) {
         openRefusal = error;
+      },
+      hang() {
+        hangs = true;
       },
     },
   );

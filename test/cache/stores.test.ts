@@ -316,6 +316,34 @@ describe("coherence over a shared log", () => {
     await expect(one.invalidateTags(["t"])).rejects.toMatchObject({ code: "ERR_CACHE_LAYER" });
   });
 
+  it("a log that hangs holds up reads for 250 ms and writes for 5 s, never longer (P8)", async () => {
+    const log = sharedLog();
+    const store = mapStore({ log });
+    const { one, two, clock } = pair({}, store);
+    await one.set("k", 1, { tags: ["t"] });
+    await two.get("k");
+    log.hang();
+    // Followed already: memory and the store serve, a write fails in time, and later writes are not stuck behind it.
+    expect(await one.get("k")).toBe(1);
+    for (let i = 0; i < 2; i++) {
+      const write = one.set("k", 2);
+      const failed = expect(write).rejects.toThrow("append");
+      await clock.advance(5_000);
+      await failed;
+    }
+    const late = createCache({ clock, logger: false, layers: [memory(), store] });
+    const read = late.getOrSet("k", () => "source");
+    await clock.advance(250);
+    expect(await read).toBe("source");
+    const write = late.set("k", 3);
+    const failed = expect(write).rejects.toMatchObject({ code: "ERR_CACHE_LAYER" });
+    await clock.advance(250);
+    await failed;
+    const explained = late.explain("k");
+    await clock.advance(250);
+    expect((await explained).verdict).toBe("miss");
+  });
+
   it("without its log a cache loads from the source, and is a cache again once it opens", async () => {
     const log = sharedLog();
     log.refuseOpen(new Error("not yet"));
