@@ -79,40 +79,50 @@ export function isBuiltIn(
 
 /** The first place that makes a value not plain; undefined when it is plain. */
 export function firstLossy(value: unknown): Lossy | undefined {
-  return isPlain(value) ? undefined : lossyIn(value, "", 0);
+  if (isPlain(value)) return undefined;
+  // One budget for the whole search: to ask `isPlain` of every part would spend it anew at every level.
+  budget = MAX_OBJECTS;
+  return lossyIn(value, 0) ?? { path: "", what: `made of more than ${MAX_OBJECTS} objects` };
 }
 
-function lossyIn(value: unknown, path: string, depth: number): Lossy {
-  if (depth > MAX_DEPTH) return { path, what: `nested more than ${MAX_DEPTH} levels deep, or circular` };
-  if (Array.isArray(value) && isBuiltIn(value, Array)) {
-    for (let i = 0; i < value.length; i++) {
-      if (!(i in value)) return { path: `${path}[${i}]`, what: "a hole" };
-      if (!isPlain(value[i])) return lossyIn(value[i], `${path}[${i}]`, depth + 1);
-    }
-    if (Object.keys(value).length !== value.length)
-      return { path, what: "an array with properties of its own" };
-  } else if (
-    typeof value === "object" &&
-    value !== null &&
-    Object.getPrototypeOf(value) !== null &&
-    isRecord(value)
-  ) {
-    for (const key of Reflect.ownKeys(value)) {
-      const place = step(path, key);
-      const property = Object.getOwnPropertyDescriptor(value, key);
-      if (typeof key === "symbol") return { path: place, what: "keyed by a symbol" };
-      if (property?.get !== undefined) return { path: place, what: "a getter" };
-      if (property?.enumerable !== true) return { path: place, what: "not enumerable" };
-      if (!isPlain(property.value)) return lossyIn(property.value, place, depth + 1);
-      if (key === "toJSON" || key === "__proto__" || !key.isWellFormed())
-        return { path: place, what: "under a name that JSON gives another meaning" };
-    }
-  } else return { path, what: describe(value) };
-  // Every part is plain by itself.
-  return {
-    path,
-    what: `nested more than ${MAX_DEPTH} levels deep, or made of more than ${MAX_OBJECTS} objects`,
-  };
+/** Undefined also when the budget ran out. Paths are put together on the way back, from the one place found. */
+function lossyIn(value: unknown, depth: number): Lossy | undefined {
+  if (typeof value !== "object" || value === null)
+    return walk(value, depth) ? undefined : { path: "", what: describe(value) };
+  if (depth > MAX_DEPTH) return { path: "", what: `nested more than ${MAX_DEPTH} levels deep, or circular` };
+  if (budget-- <= 0) return undefined;
+  if (Array.isArray(value) && isBuiltIn(value, Array)) return lossyInArray(value, depth);
+  if (Array.isArray(value) || Object.getPrototypeOf(value) === null || !isRecord(value))
+    return { path: "", what: describe(value) };
+  for (const key of Reflect.ownKeys(value)) {
+    const lossy = lossyProperty(value, key, depth);
+    if (lossy !== undefined) return { path: step("", key) + lossy.path, what: lossy.what };
+    if (budget < 0) return undefined;
+  }
+  return undefined;
+}
+
+function lossyInArray(value: readonly unknown[], depth: number): Lossy | undefined {
+  for (let i = 0; i < value.length; i++) {
+    const lossy = i in value ? lossyIn(value[i], depth + 1) : { path: "", what: "a hole" };
+    if (lossy !== undefined) return { path: step("", i) + lossy.path, what: lossy.what };
+    if (budget < 0) return undefined;
+  }
+  return Object.keys(value).length === value.length
+    ? undefined
+    : { path: "", what: "an array with properties of its own" };
+}
+
+function lossyProperty(value: object, key: string | symbol, depth: number): Lossy | undefined {
+  if (typeof key === "symbol") return { path: "", what: "keyed by a symbol" };
+  const property = Object.getOwnPropertyDescriptor(value, key);
+  if (property?.get !== undefined || property?.set !== undefined) return { path: "", what: "a getter" };
+  if (property?.enumerable !== true) return { path: "", what: "not enumerable" };
+  const lossy = lossyIn(property.value, depth + 1);
+  if (lossy !== undefined) return lossy;
+  return key === "toJSON" || key === "__proto__" || !key.isWellFormed()
+    ? { path: "", what: "under a name that JSON gives another meaning" }
+    : undefined;
 }
 
 /** A path one property further. */

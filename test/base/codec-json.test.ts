@@ -85,20 +85,56 @@ describe("json()", () => {
       ".now",
       "a getter",
     ],
+    [
+      {
+        a: [1],
+        set b(_value: number) {},
+      },
+      ".b",
+      "a getter",
+    ],
     [Object.defineProperty({}, "h", { value: 1 }), ".h", "not enumerable"],
+    [[new (class Rows extends Array {})()], "[0]", "an instance of Rows"],
+    [{ a: [{ b: 1 }], c: [{ d: [0, -0] }], e: undefined }, ".c[0].d[1]", "-0"],
   ])("refuses %o at its place", (value, path, what) => {
     const error = refusal(value);
     expect(error.path).toBe(path);
     expect(error.message).toBe(`value${path} is ${what}: the json codec cannot carry it.`);
   });
 
-  it("refuses circular and endlessly unfolding values, and ends", () => {
+  it("refuses circular and endlessly unfolding values after a bounded search, not one for every level", () => {
     const circular: unknown[] = [];
     circular.push(circular, circular);
-    expect(refusal(circular).message).toContain("or circular");
-    let wide: unknown = {};
-    for (let i = 0; i < 60; i++) wide = [wide, wide];
-    expect(refusal(wide).message).toContain("1000000 objects");
+    expect(refusal(circular).message).toContain("nested more than 100 levels deep, or circular");
+    expect(refusal(circular).path).toBe("[0]".repeat(101));
+    let visits = 0;
+    const items = [{ leaf: true }];
+    // Counts visits by the questions asked of it.
+    const counted = new Proxy(items, {
+      getPrototypeOf: () => {
+        visits++;
+        return Array.prototype;
+      },
+    });
+    let wide: unknown = [counted];
+    for (let i = 0; i < 60; i++) wide = i % 2 === 0 ? [wide, wide] : { a: wide, b: wide };
+    expect(refusal(wide)).toMatchObject({
+      path: "",
+      message: "value is made of more than 1000000 objects: the json codec cannot carry it.",
+    });
+    expect(visits).toBeLessThan(2_000_000);
+  });
+
+  it("turns what a proxy throws into a CodecError", () => {
+    const hostile = new Proxy(
+      {},
+      {
+        getPrototypeOf() {
+          throw new RangeError("ha");
+        },
+      },
+    );
+    expect(refusal([hostile]).message).toBe("The value cannot be stored: ha.");
   });
 
   it("throws CodecError for bytes that are not JSON", () => {

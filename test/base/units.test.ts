@@ -1,6 +1,18 @@
 import { describe, expect, it } from "vitest";
 import { lifetime, milliseconds } from "../../src/base/duration.ts";
-import { CacheError, OptionError, reason, show } from "../../src/base/errors.ts";
+import {
+  CacheError,
+  ClosedError,
+  CodecError,
+  KeyError,
+  LayerError,
+  OptionError,
+  reason,
+  SchemaError,
+  StoreError,
+  show,
+  TimeoutError,
+} from "../../src/base/errors.ts";
 import { bytes } from "../../src/base/size.ts";
 
 describe("durations", () => {
@@ -23,6 +35,10 @@ describe("durations", () => {
       expect(() => milliseconds(given, "grace")).toThrow('"grace"');
     },
   );
+  it("reads a text the same way the second time, and however many texts came before", () => {
+    for (let i = 0; i < 1_100; i++) expect(milliseconds(`${i}s`, "ttl")).toBe(i * 1_000);
+    for (let i = 0; i < 1_100; i++) expect(milliseconds(`${i}s`, "ttl")).toBe(i * 1_000);
+  });
   it("suspects numbers between 0 and 1000 of being seconds, not texts", () => {
     const suspected: string[] = [];
     const suspect = (path: string, ms: number): void => void suspected.push(`${path} ${ms}`);
@@ -59,6 +75,37 @@ describe("errors", () => {
       path: "a.b",
       message: 'Option "a.b" is 5n: expected a string.',
     });
+  });
+  it.each<[CacheError, string, string]>([
+    [
+      new OptionError("ttl", -1, "a duration"),
+      "ERR_CACHE_OPTION",
+      'Option "ttl" is -1: expected a duration.',
+    ],
+    [new KeyError("", "text"), "ERR_CACHE_KEY", 'Key "" cannot be used: expected text.'],
+    [new CodecError(".a", "no"), "ERR_CACHE_CODEC", "no"],
+    [
+      new SchemaError("k", [{ message: "no", path: "" }]),
+      "ERR_CACHE_SCHEMA",
+      'The value of key "k" does not match its schema: (root): no.',
+    ],
+    [new TimeoutError("The load", 5), "ERR_CACHE_TIMEOUT", "The load did not answer within 5 ms."],
+    [new LayerError("db", "write", "gone"), "ERR_CACHE_LAYER", 'Layer "db" failed to write: gone'],
+    [new StoreError("no rights"), "ERR_CACHE_STORE", "no rights"],
+    [
+      new ClosedError("shop"),
+      "ERR_CACHE_CLOSED",
+      'Cache "shop" is closed. Create a new one, or close it later.',
+    ],
+  ])("%s has its own code and says what happened", (error, code, message) => {
+    expect(error).toMatchObject({ code, message, name: error.constructor.name });
+    expect(error).toBeInstanceOf(CacheError);
+  });
+  it("keep what caused them", () => {
+    const cause = new Error("disk full");
+    expect(new StoreError("x", { cause }).cause).toBe(cause);
+    expect(new CodecError("", "x", { cause }).cause).toBe(cause);
+    expect(new LayerError("db", "read", cause)).toMatchObject({ cause, layer: "db" });
   });
   it("show any value, shortly", () => {
     const circular: Record<string, unknown> = {};
