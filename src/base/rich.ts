@@ -41,21 +41,16 @@ export function survey(root: unknown): Set<Error> {
   const seen = new Set<object>();
   const errors = new Set<Error>();
   const stack: Place[] = [{ value: root, holder: undefined, how: "property", key: "", depth: 0 }];
+  const children: Place[] = [];
   for (let place = stack.pop(); place !== undefined; place = stack.pop()) {
     const { value } = place;
     if (typeof value === "function" || typeof value === "symbol") throw refused(place, describe(value));
     if (typeof value !== "object" || value === null || seen.has(value)) continue;
     seen.add(value);
     if (place.depth > MAX_DEPTH) throw refused(place, `nested more than ${MAX_DEPTH} levels deep`);
-    const from = stack.length;
-    open(value, place, stack, errors);
-    // The first child must come off the stack first.
-    for (let a = from, b = stack.length - 1; a < b; a++, b--) {
-      const [first, last] = [stack[a], stack[b]];
-      if (first === undefined || last === undefined) break;
-      stack[a] = last;
-      stack[b] = first;
-    }
+    open(value, place, children, errors);
+    // Turned round: the first child must come off the stack first.
+    for (let child = children.pop(); child !== undefined; child = children.pop()) stack.push(child);
   }
   return errors;
 }
@@ -63,12 +58,12 @@ export function survey(root: unknown): Set<Error> {
 type Push = (how: How, key: unknown, child: unknown) => void;
 
 /** Pushes what a value holds. */
-function open(value: object, place: Place, stack: Place[], errors: Set<Error>): void {
+function open(value: object, place: Place, children: Place[], errors: Set<Error>): void {
   const push: Push = (how, key, child) => {
     const kind = typeof child;
     // Most values need no visit.
     if (child === null || kind === "string" || kind === "number" || kind === "boolean") return;
-    stack.push({ value: child, holder: place, how, key, depth: place.depth + 1 });
+    children.push({ value: child, holder: place, how, key, depth: place.depth + 1 });
   };
   if (types.isProxy(value)) throw refused(place, "a Proxy");
   if (Array.isArray(value) ? isBuiltIn(value, Array) : isRecord(value)) openProperties(value, place, push);
@@ -107,9 +102,8 @@ function openProperties(value: object, place: Place, push: Push): void {
     if (isArray && key === "length") continue;
     const property = Object.getOwnPropertyDescriptor(value, key);
     const why = trouble(key, property, isArray);
-    if (why !== undefined || property === undefined || typeof key === "symbol")
-      throw refused({ value, holder: place, how: "property", key, depth: 0 }, why ?? "not there");
-    push("property", isArray ? Number(key) : key, property.value);
+    if (why !== undefined) throw refused({ value, holder: place, how: "property", key, depth: 0 }, why);
+    push("property", isArray ? Number(key) : key, property?.value);
   }
 }
 
@@ -168,13 +162,12 @@ export function errorParts(error: Error, place?: Place): ErrorParts {
   const own: Record<string, unknown> = {};
   for (const key of Reflect.ownKeys(error)) {
     const property = Object.getOwnPropertyDescriptor(error, key);
-    if (typeof key === "symbol" || key === "__proto__") {
-      if (property?.enumerable !== true) continue;
-      throw refused(
-        { value: error, holder: place, how: "property", key, depth: 0 },
-        typeof key === "symbol" ? "keyed by a symbol" : "under a name that is not safe to write back",
-      );
+    if (property?.enumerable === true) {
+      const why = trouble(key, property, false);
+      if (why !== undefined)
+        throw refused({ value: error, holder: place, how: "property", key, depth: 0 }, why);
     }
+    if (typeof key === "symbol") continue;
     if (property?.enumerable === true)
       own[key] = error[key as "message"]; // any own key
     else if (key === "cause" || key === "errors" || key === "name") hidden[key] = error[key as "cause"];

@@ -40,10 +40,14 @@ describe("json()", () => {
     );
   });
 
-  it("takes every JSON value but -0", () => {
+  it("takes every JSON value but -0, unless a name in it is __proto__", () => {
     fc.assert(
       fc.property(
-        fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value))),
+        fc
+          .jsonValue()
+          .map((value) => JSON.stringify(value))
+          .filter((text) => !text.includes('"__proto__"'))
+          .map((text) => JSON.parse(text)),
         (value) => {
           expect(isDeepStrictEqual(codec.decode(codec.encode(value)), value)).toBe(true);
         },

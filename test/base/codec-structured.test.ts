@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { structured } from "../../src/base/codec-structured.ts";
 import { CodecError } from "../../src/base/errors.ts";
 import { anyText, rich } from "./arbitrary.ts";
@@ -16,6 +16,10 @@ const refusal = (value: unknown): CodecError => {
   }
   throw new Error("it was not refused");
 };
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
 
 describe("structured()", () => {
   it("gives back every value it takes, with its types", () => {
@@ -82,6 +86,51 @@ describe("structured()", () => {
       expect(Object.getPrototypeOf(back)).toBe(Object.getPrototypeOf(value));
   });
 
+  it.each([
+    Int8Array,
+    Uint8Array,
+    Uint8ClampedArray,
+    Int16Array,
+    Uint16Array,
+    Int32Array,
+    Uint32Array,
+    Float32Array,
+    Float64Array,
+    BigInt64Array,
+    BigUint64Array,
+    DataView,
+  ])("keeps the window of a %o, and nothing of what lies around it", (View) => {
+    const memory = Uint8Array.from({ length: 32 }, (_, i) => i).buffer;
+    // One signature for all of them.
+    const Any = View as new (memory: ArrayBuffer, from: number, items: number) => ArrayBufferView;
+    const view = new Any(memory, 8, "BYTES_PER_ELEMENT" in View ? 8 / View.BYTES_PER_ELEMENT : 8);
+    const { back } = trip({ back: view }) as { back: ArrayBufferView };
+    expect(isDeepStrictEqual(back, view)).toBe(true);
+    expect(Object.getPrototypeOf(back)).toBe(View.prototype);
+    expect([back.byteOffset, back.byteLength, back.buffer.byteLength]).toEqual([0, 8, 8]);
+    expect(codec.encode(view).length).toBeLessThan(60);
+  });
+
+  it("carries megabytes: bytes as they are, text and bytes inside a value", () => {
+    const bytes = Buffer.alloc(5 * 1024 ** 2, "0123456789");
+    expect(codec.encode(bytes).length).toBe(bytes.length + 1);
+    expect(bytes.equals(trip(bytes) as Buffer)).toBe(true);
+    expect(bytes.equals((trip({ body: bytes }) as { body: Buffer }).body)).toBe(true);
+    const text = "é".repeat(2_000_000);
+    expect(trip(text) === text).toBe(true);
+  });
+
+  it("asks no value for its toJSON, be it own or of a prototype", () => {
+    class Price {
+      toJSON() {
+        return 1;
+      }
+    }
+    expect(refusal({ price: new Price() }).path).toBe(".price");
+    expect(refusal({ price: { toJSON: () => 1 } }).path).toBe(".price.toJSON");
+    expect(trip({ at: new Date(5), toJSON: "text" })).toEqual({ at: new Date(5), toJSON: "text" });
+  });
+
   it("keeps circular and repeated references", () => {
     const shared = { at: new Date(1) };
     const circular: Record<string, unknown> = { a: shared, b: [shared], bytes: Buffer.from("x") };
@@ -141,6 +190,30 @@ describe("structured()", () => {
       expect((back.error.self as unknown[])[0]).toBe(back.error);
     });
 
+    it.each<[string, PropertyKey, PropertyDescriptor, string, string]>([
+      ["keyed by a symbol", Symbol("tag"), { value: 1 }, ".e[Symbol(tag)]", "keyed by a symbol"],
+      ["under __proto__", "__proto__", { value: 1 }, ".e.__proto__", "a name that is not safe"],
+      ["that is a getter", "at", { get: () => 1 }, ".e.at", "a getter"],
+    ])("refuses a property %s, which would be lost or misread", (_name, key, property, path, what) => {
+      const error = Object.defineProperty(new Error("x"), key, { ...property, enumerable: true });
+      expect(refusal({ e: error })).toMatchObject({ path, message: expect.stringContaining(what) });
+    });
+
+    it("leaves out hidden properties that are not part of every error", () => {
+      const error = new Error("x");
+      for (const key of [Symbol("tag"), "token"]) Object.defineProperty(error, key, { value: "secret" });
+      expect(Reflect.ownKeys(trip(error) as Error).sort()).toEqual(["message", "stack"]);
+    });
+
+    it("keeps a message or a stack that is not text as what it is", () => {
+      const error = new Error("x");
+      Object.defineProperty(error, "message", { value: { code: 1n }, enumerable: true });
+      Object.defineProperty(error, "stack", { value: undefined, enumerable: false });
+      const back = trip(error) as Error;
+      expect(back.message).toEqual({ code: 1n });
+      expect(back.stack).toBeUndefined();
+    });
+
     it("refuses errors of classes it does not know", () => {
       class NotFound extends Error {}
       expect(refusal({ result: new NotFound("x") }).message).toContain(
@@ -196,6 +269,7 @@ describe("structured()", () => {
   class Numbers extends Array {}
   class Moment extends Date {}
   class Registry extends Map {}
+  class Pixels extends Uint8Array {}
   it.each<[string, unknown, string, string]>([
     ["a function", { user: { handlers: [() => 1] } }, ".user.handlers[0]", "a function"],
     ["a function alone", () => 1, "", "value is a function"],
@@ -204,6 +278,7 @@ describe("structured()", () => {
     ["an array of its own class", { a: new Numbers() }, ".a", "an instance of Numbers"],
     ["a date of its own class", { a: new Moment() }, ".a", "an instance of Moment"],
     ["a map of its own class", new Registry(), "", "an instance of Registry"],
+    ["bytes of their own class", new Pixels(1), "", "an instance of Pixels"],
     ["a WeakMap", { weak: new WeakMap() }, ".weak", "an instance of WeakMap"],
     ["a promise", [Promise.resolve()], "[0]", "an instance of Promise"],
     ["a boxed string", [Object("text")], "[0]", "an instance of String"],
@@ -285,16 +360,21 @@ describe("structured()", () => {
     expect(a).toBe(1n);
   });
 
-  it("turns what getters and proxies throw into a CodecError", () => {
+  it.each([
+    [new RangeError("ha"), "The value cannot be stored: it is too large or nested too deep."],
+    [new TypeError("ha"), "The value cannot be stored: ha."],
+  ])("turns what a proxy throws (%o) into a CodecError that keeps it", (cause, message) => {
     const hostile = new Proxy(
       {},
       {
         getPrototypeOf() {
-          throw new RangeError("ha");
+          throw cause;
         },
       },
     );
-    expect(refusal(hostile)).toBeInstanceOf(CodecError);
+    const error = refusal([hostile]);
+    expect(error.message).toBe(message);
+    expect(error.cause).toBe(cause);
   });
 
   it("takes objects of another realm as plain ones", async () => {
@@ -369,6 +449,25 @@ describe("structured() reading damaged bytes", () => {
       decodes(Buffer.concat([Buffer.of(tag), Buffer.from(text)]));
       expect("polluted" in {}).toBe(false);
     }
+  });
+
+  it.each([
+    '[["View",1],"Uint8Array"]',
+    '[["View",1],[2,3],"Uint8Array",5]',
+    '[["View",1],[2,3],"Int16Array","QQ=="]',
+    '[["Error",1],"TypeError"]',
+    '[["Search",1],"a"]',
+    '[["Search",1],[2,2,3],"(",0]',
+  ])("refuses %s, which no version wrote", (text) => {
+    expect(() => codec.decode(Buffer.concat([Buffer.of(4), Buffer.from(text)]))).toThrow(CodecError);
+  });
+
+  it("refuses a view of a class that this version of Node lacks", () => {
+    const bytes = codec.encode([new Float32Array([1])]);
+    vi.stubGlobal("Float32Array", undefined);
+    expect(() => codec.decode(bytes)).toThrow(/this version of Node has no Float32Array/);
+    vi.unstubAllGlobals();
+    expect(codec.decode(bytes)).toEqual([new Float32Array([1])]);
   });
 
   it("makes no error of a class that only looks like one", () => {
