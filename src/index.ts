@@ -12,6 +12,7 @@ export {
   KeyError,
   LayerError,
   OptionError,
+  RefusedError,
   SchemaError,
   StoreError,
   TimeoutError,

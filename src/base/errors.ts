@@ -66,6 +66,13 @@ export class StoreError extends CacheError {
   }
 }
 
+/** A store cannot keep this entry (it is too large); the store itself is well. */
+export class RefusedError extends CacheError {
+  constructor(message: string) {
+    super("ERR_CACHE_REFUSED", message);
+  }
+}
+
 /** The cache was used after `close()`. */
 export class ClosedError extends CacheError {
   constructor(name: string) {

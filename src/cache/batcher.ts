@@ -29,13 +29,16 @@ export class Batcher<K, V> {
     const batch = this.#waiting;
     if (batch.size === 0) return;
     this.#waiting = new Map();
-    this.#load([...batch.keys()]).then(
-      (found) => {
-        for (const [key, waiter] of batch) waiter.resolve(found.get(key));
-      },
-      (error: unknown) => {
-        for (const waiter of batch.values()) waiter.reject(error);
-      },
-    );
+    // Also what the loader throws at once rejects those who wait.
+    Promise.resolve([...batch.keys()])
+      .then(this.#load)
+      .then(
+        (found) => {
+          for (const [key, waiter] of batch) waiter.resolve(found.get(key));
+        },
+        (error: unknown) => {
+          for (const waiter of batch.values()) waiter.reject(error);
+        },
+      );
   }
 }

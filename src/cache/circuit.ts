@@ -53,12 +53,14 @@ export class Circuit {
   }
 
   failed(): void {
+    // A call that began before the circuit opened says nothing new.
+    if (this.#state === "down") return;
     this.#failures++;
     if (this.#state !== "probing" && this.#failures < OPEN_AFTER) return;
     this.#pause = Math.min(LONGEST, this.#pause === 0 ? SHORTEST : this.#pause * 2);
     // Jitter of a quarter, so that many processes do not probe at the same moment.
     this.#probeAt = this.#clock.now() + this.#pause * (0.75 + this.#random() / 4);
-    if (this.#state !== "down") this.#become("down");
+    this.#become("down");
   }
 
   #become(state: CircuitState): void {

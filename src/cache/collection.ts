@@ -174,16 +174,18 @@ function manyLoader<V, K extends Scalar>(
   options: CollectionOptions<V, K>,
 ): ((keys: readonly K[]) => Promise<Found<K, V>>) | undefined {
   const { loadMany, source } = options;
-  if (source !== undefined) return (keys) => source.load(keys);
-  if (loadMany === undefined) return undefined;
+  if (source === undefined && loadMany === undefined) return undefined;
   return async (keys) => {
-    const found = await loadMany(keys, { signal: new AbortController().signal });
-    if (!(found instanceof Map))
-      throw new CacheError(
-        "ERR_CACHE_LOADER",
-        `loadMany must answer with a Map of key to value, not ${show(found)}.`,
-      );
-    return found;
+    const found =
+      source === undefined
+        ? await loadMany?.(keys, { signal: new AbortController().signal })
+        : await source.load(keys);
+    if (found instanceof Map) return found;
+    const who = source === undefined ? "loadMany" : `The source "${source.name}"`;
+    throw new CacheError(
+      "ERR_CACHE_LOADER",
+      `${who} must answer with a Map of key to value, not ${show(found)}.`,
+    );
   };
 }
 

@@ -20,6 +20,8 @@ const REOPEN_AFTER = 1_000;
 /** How long a read waits for the log, and a write for its append, in milliseconds. */
 const READY_WAIT = 250;
 const APPEND_WAIT = 5_000;
+/** How long `close` waits for background work, in milliseconds. */
+const CLOSE_WAIT = 5_000;
 
 /** Deadlines within this many milliseconds are told by an exact reading of the clock. */
 const NEAR = 1_000;
@@ -67,8 +69,8 @@ export class Core {
   readonly #policies: ReadonlyMap<string, LifetimeOptions>;
   readonly #background = new Set<Promise<unknown>>();
   readonly #warned = new Set<string>();
-  /** Keys with a write under way, and the position of the last record about them. */
-  readonly #writing = new Map<string, { writers: number; last: Position }>();
+  /** Keys with a write under way, and how many records about them came in since it began. */
+  readonly #writing = new Map<string, { writers: number; records: number }>();
   #reopen: Timer | undefined;
   readonly #recent: () => number;
 
@@ -172,6 +174,9 @@ export class Core {
   /** Keeps an entry in memory; not while the log is not followed, since nothing would take it out again. */
   keep(key: string, entry: Entry): void {
     if (this.ready !== undefined) return;
+    const verdict = this.invalidations.verdict(key, entry.tags, entry.asOf);
+    if (verdict === "invalid") return;
+    if (verdict === "stale") entry.expire(this.clock.now());
     entry.checked = this.invalidations.version;
     this.memory?.set(key, entry);
   }
@@ -228,18 +233,22 @@ export class Core {
     return `${this.invalidations.generation}:${position}`;
   }
 
-  /** Marks keys as being written, so that `lastRecord` is known for them until `written`. */
+  /** Marks keys as being written, so that `overtaken` is known for them until `written`. */
   writing(keys: readonly string[]): void {
     for (const key of keys) {
       const state = this.#writing.get(key);
-      if (state === undefined) this.#writing.set(key, { writers: 1, last: 0 });
+      if (state === undefined) this.#writing.set(key, { writers: 1, records: 0 });
       else state.writers++;
     }
   }
 
-  /** Position of the last record about a key that is being written. */
-  lastRecord(key: string): Position {
-    return this.#writing.get(key)?.last ?? 0;
+  /**
+   * Whether another record about a key came in while it was being written, besides the write's own: then
+   * the order in which the stores took the two writes is not known, and only they can tell.
+   */
+  overtaken(key: string): boolean {
+    const state = this.#writing.get(key);
+    return state !== undefined && state.records > 1;
   }
 
   written(keys: readonly string[]): void {
@@ -291,7 +300,8 @@ export class Core {
       this.flights.detach(flight, false);
       flight.reject(new ClosedError(this.name));
     }
-    await this.drained();
+    // A layer that hangs must not keep the process from closing.
+    await this.within(CLOSE_WAIT, this.drained()).catch(() => undefined);
     this.memory?.close();
     await this.log.close();
     for (const store of this.stores) await store.close();
@@ -363,7 +373,7 @@ export class Core {
         for (const key of record.keys) {
           this.flights.detachKey(key, position, soft);
           const state = this.#writing.get(key);
-          if (state !== undefined) state.last = position;
+          if (state !== undefined) state.records++;
           const entry = this.memory?.peek(key);
           if (entry === undefined || entry.asOf >= position) continue;
           if (soft) entry.expire(this.clock.now());
@@ -386,6 +396,7 @@ export class Core {
         return;
       }
       case "clear":
+        for (const state of this.#writing.values()) state.records++;
         this.memory?.clear();
         this.flights.detachWhere(false, (flight) => flight.asOf < position);
     }

@@ -21,15 +21,18 @@ const NO_LEASES = new Map<GuardedStore, string>();
 /** A read below L1 that is under way, for one key, and the callers who wait for it. */
 export class Flight {
   readonly key: string;
-  readonly promise: Promise<Outcome>;
   readonly options: LifetimeOptions;
   readonly startedAt: number;
   /** Log position known when it began (P1): what it brings is no newer than that. */
   asOf: Position;
   /** An invalidation of its key came in: it may not store, and nobody joins it any more. */
   detached = false;
-  /** Its promise is settled. It may still load in the background. */
-  settled = false;
+  /** It answered with its stale copy and still loads: callers who come later wait for what it loads. */
+  early = false;
+  /** It is over. */
+  landed = false;
+  /** Told when a stale copy is found. */
+  onStale: (() => void)[] = [];
   /** Tags of all who joined. */
   tags: readonly string[];
   /** Shortest ttl of those who joined later. */
@@ -48,8 +51,7 @@ export class Flight {
   loading = false;
   /** Told when it is aborted. */
   onAbort: (() => void) | undefined;
-  readonly #resolve: (outcome: Outcome) => void;
-  readonly #reject: (error: unknown) => void;
+  #answer = Promise.withResolvers<Outcome>();
   #controller: AbortController | undefined;
   #abortedWith: { readonly reason: unknown } | undefined;
 
@@ -66,10 +68,6 @@ export class Flight {
     this.asOf = asOf;
     this.startedAt = startedAt;
     this.stale = stale;
-    const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
-    this.promise = promise;
-    this.#resolve = resolve;
-    this.#reject = reject;
   }
 
   /** Notes a lease that a store gave. */
@@ -106,16 +104,38 @@ export class Flight {
     this.onAbort?.();
   }
 
+  /** What those who wait from now on get. */
+  get promise(): Promise<Outcome> {
+    return this.#answer.promise;
+  }
+
+  /** Answers those who wait now with a stale copy; the load goes on for those who come later. */
+  answerEarly(outcome: Outcome): void {
+    this.#answer.resolve(outcome);
+    this.#answer = Promise.withResolvers();
+    this.#answer.promise.catch(() => undefined);
+    this.early = true;
+    this.background = true;
+  }
+
   resolve(outcome: Outcome): void {
-    this.settled = true;
-    this.#resolve(outcome);
+    this.landed = true;
+    this.#answer.resolve(outcome);
   }
 
   reject(error: unknown): void {
-    this.settled = true;
+    this.landed = true;
     // Callers attach their own handlers; a flight that nobody waits for must not become an unhandled rejection.
-    if (this.waiters === 0) this.promise.catch(() => undefined);
-    this.#reject(error);
+    if (this.waiters === 0) this.#answer.promise.catch(() => undefined);
+    this.#answer.reject(error);
+  }
+
+  /** Takes a stale copy, unless it has a newer one. */
+  offerStale(entry: Entry, layer: string): void {
+    if (this.stale !== undefined && this.stale.storedAt >= entry.storedAt) return;
+    this.stale = entry;
+    this.staleLayer = layer;
+    for (const tell of this.onStale.splice(0)) tell();
   }
 
   /** Takes in another caller: tags unite, the shortest ttl wins. */
@@ -130,6 +150,8 @@ export class Flight {
 export class Flights {
   readonly #loads = new Map<string, Flight>();
   readonly #reads = new Map<string, Flight>();
+  /** All that are not over, also those that nobody joins any more. */
+  readonly #aloft = new Set<Flight>();
   readonly #onDetach: (flight: Flight) => void;
 
   /** @param onDetach told of flights that may not store any more: their leases are of no use. */
@@ -154,15 +176,23 @@ export class Flights {
     const older = this.#loads.get(flight.key);
     if (older !== undefined) this.detach(older, true);
     this.#loads.set(flight.key, flight);
+    this.#aloft.add(flight);
   }
 
   addRead(flight: Flight): void {
     const older = this.#reads.get(flight.key);
     if (older !== undefined) this.detach(older, true);
     this.#reads.set(flight.key, flight);
+    this.#aloft.add(flight);
   }
 
   /** Forgets a flight that is over. */
+  end(flight: Flight): void {
+    this.#aloft.delete(flight);
+    this.remove(flight);
+  }
+
+  /** Lets nobody join a flight any more. */
   remove(flight: Flight): void {
     if (this.#loads.get(flight.key) === flight) this.#loads.delete(flight.key);
     if (this.#reads.get(flight.key) === flight) this.#reads.delete(flight.key);
@@ -191,6 +221,6 @@ export class Flights {
   }
 
   all(): Flight[] {
-    return [...this.#loads.values(), ...this.#reads.values()];
+    return [...this.#aloft];
   }
 }

@@ -1,5 +1,5 @@
 import type { Clock } from "../base/clock.ts";
-import { reason } from "../base/errors.ts";
+import { RefusedError, reason } from "../base/errors.ts";
 import type { Position } from "../coherence/log.ts";
 import { LayerCounters } from "../observe/counters.ts";
 import type { ReadOptions, Store, StoredEntry, StoreRead, StoreStats } from "../stores/store.ts";
@@ -84,9 +84,19 @@ export class GuardedStore {
   /** Stores entries; what could not be stored is owed a removal, since an older value may be there. */
   async write(entries: readonly (readonly [string, StoredEntry])[]): Promise<boolean> {
     if (this.owes()) await this.#pay();
-    const done = await this.#call("write", () => this.#store.write(entries));
+    const keys = entries.map(([key]) => key);
+    let late: Promise<void> | undefined;
+    const done = await this.#call("write", () => {
+      late = this.#store.write(entries);
+      return late;
+    });
     if (done !== UNAVAILABLE) return true;
-    this.#owe(entries.map(([key]) => key));
+    this.#owe(keys);
+    // A write that timed out may still land, behind newer ones: then it has to go as well.
+    late?.then(
+      () => this.#owe(keys),
+      () => undefined,
+    );
     return false;
   }
 
@@ -199,7 +209,9 @@ export class GuardedStore {
     if (this.#closed) return;
     this.counters.errors++;
     this.lastError = reason(error);
-    this.#circuit.failed();
+    // An entry that was refused says nothing against the store.
+    if (error instanceof RefusedError) this.#circuit.succeeded();
+    else this.#circuit.failed();
     this.#events.error(this.name, action, error);
   }
 

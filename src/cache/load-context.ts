@@ -2,7 +2,7 @@ import { milliseconds } from "../base/duration.ts";
 import { CacheError } from "../base/errors.ts";
 import type { Flight } from "./flight.ts";
 import type { LoadContext, StaleEntry } from "./options.ts";
-import { checkTag, NO_TAGS } from "./resolve.ts";
+import { NO_TAGS, uniqueTags } from "./resolve.ts";
 
 /** What a loader said of its value through its context. */
 export class Loading implements LoadContext {
@@ -51,8 +51,7 @@ export class Loading implements LoadContext {
 
   get tags(): LoadContext["tags"] {
     return (...tags) => {
-      for (const tag of tags) checkTag(tag, "tags");
-      this.addedTags = [...this.addedTags, ...tags];
+      this.addedTags = uniqueTags(this.addedTags, tags, "tags");
     };
   }
 

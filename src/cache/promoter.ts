@@ -118,7 +118,10 @@ export class Promoter {
     const stored = this.stored(flight.key, entry);
     for (const [store, token] of leases) {
       if (stored === undefined) await store.release(flight.key, token);
-      else if (!(await store.fill(flight.key, stored, token))) core.counters.refused++;
+      else if (!(await store.fill(flight.key, stored, token))) {
+        core.counters.refused++;
+        await store.release(flight.key, token); // if it is still ours: the store did not take the entry
+      }
     }
   }
 }

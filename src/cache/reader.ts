@@ -11,7 +11,7 @@ import { type How, Runner } from "./runner.ts";
 import { awaitFlight } from "./waiting.ts";
 
 /** Milliseconds after which a load that does not end no longer keeps its key: the next caller starts another. */
-const MAX_EXCLUSIVE = 60_000;
+const MAX_EXCLUSIVE = 300_000;
 /** Memory hits are timed one in this many: timing costs more than the hit. */
 const SAMPLE = 256;
 /** How long `after` waits for the follower before the read goes past memory. */
@@ -342,7 +342,7 @@ export class Reader {
   }
 
   #how(options: GetOrSetOptions | undefined, eager: boolean): How {
-    return { fresh: options?.fresh === true, eager, schema: options?.schema };
+    return { loads: true, fresh: options?.fresh === true, eager, schema: options?.schema };
   }
 
   #countMemory(key: string, entry: Entry, now: number, report: ((answer: Answer) => void) | undefined): void {
@@ -376,7 +376,12 @@ export class Reader {
       }
       if (events.wants("hit")) events.emit("hit", { key, layer, stale: state === "stale" });
     }
-    if (report !== undefined) report({ layer, state, age: outcome.age, ttl: outcome.ttl });
+    if (report === undefined) return;
+    try {
+      report({ layer, state, age: outcome.age, ttl: outcome.ttl });
+    } catch {
+      counters.listenerErrors++; // as with listeners of events: what they throw harms nobody
+    }
   }
 
   #handOut(value: unknown): Promise<unknown> {
@@ -394,7 +399,7 @@ export class Reader {
       throw new OptionError("after", after, "a position that a mutation of this cache returned");
     const known = core.invalidations;
     const reached = (): boolean =>
-      core.ready === undefined && after.slice(0, split) === known.generation && known.position >= position;
+      core.ready === undefined && known.knows(after.slice(0, split)) && known.position >= position;
     if (reached()) return { position, beyondMemory: false };
     return this.#waitFor(reached).then((seen) => (seen ? { position, beyondMemory: false } : BEYOND));
   }

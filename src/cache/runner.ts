@@ -20,6 +20,8 @@ const BUSY_PAUSE = { first: 5, longest: 100 };
 
 /** How a flight is run. */
 export interface How {
+  /** A loader follows: a stale copy may answer at once while it runs. */
+  readonly loads: boolean;
   /** Whatever is cached is bypassed. */
   readonly fresh: boolean;
   /** A refresh in the background of an entry that is still served. */
@@ -27,7 +29,7 @@ export interface How {
   readonly schema: StandardSchemaV1 | undefined;
 }
 
-const PLAIN: How = { fresh: false, eager: false, schema: undefined };
+const PLAIN: How = { loads: false, fresh: false, eager: false, schema: undefined };
 
 /** What is left of a batch after the stores: to be loaded, or waited for because another process loads it. */
 interface Consulted {
@@ -85,7 +87,7 @@ export class Runner {
       PLAIN,
       (rest) => {
         for (const flight of rest) {
-          const outcome = wantStale.has(flight) ? staleOutcome(flight, this.#core.clock.now()) : undefined;
+          const outcome = wantStale.has(flight) ? staleOutcome(this.#core, flight) : undefined;
           this.#settle(
             flight,
             outcome ?? { value: undefined, layer: "none", state: "miss", age: 0, ttl: 0, outdatedBy: 0 },
@@ -119,7 +121,7 @@ export class Runner {
       for (const flight of batch) flight.reject(error);
     } finally {
       for (const flight of batch) {
-        core.flights.remove(flight);
+        core.flights.end(flight);
         core.release(flight);
       }
     }
@@ -176,18 +178,22 @@ export class Runner {
       this.#land(flight, entry, store.name);
       return true;
     } else {
-      if (flight.stale === undefined || entry.storedAt > flight.stale.storedAt) {
-        flight.stale = entry;
-        flight.staleLayer = store.name;
-      }
+      flight.offerStale(entry, store.name);
+      const { stale } = flight;
       const busy = read.lease === "busy";
-      if (busy || now < flight.stale.freshUntil + flight.options.swr) this.#serveStaleEarly(flight, store);
+      const serves =
+        how.loads && stale !== undefined && (busy || now < stale.freshUntil + flight.options.swr);
+      if (serves && !flight.early) this.#serveStaleEarly(flight, store);
       else store.counters.misses++;
-      return busy && flight.settled;
+      if (!busy || !flight.early) return false;
+      // The process that holds the lease loads: what it fills is found by the next read.
+      const outcome = staleOutcome(this.#core, flight);
+      if (outcome !== undefined) this.#settle(flight, outcome);
+      return outcome !== undefined;
     }
     // Another process refreshes it already: nothing to do in the background.
     if (read.lease === "busy" && how.eager && flight.stale !== undefined) {
-      const outcome = staleOutcome(flight, now);
+      const outcome = staleOutcome(core, flight);
       if (outcome !== undefined) this.#settle(flight, outcome);
       return outcome !== undefined;
     }
@@ -196,13 +202,11 @@ export class Runner {
 
   /** A stale copy answers at once where it may: inside `swr`, or while another process loads. */
   #serveStaleEarly(flight: Flight, store: GuardedStore): void {
-    const { stale } = flight;
-    const outcome = staleOutcome(flight, this.#core.clock.now());
-    if (stale === undefined || outcome === undefined) return;
+    const outcome = staleOutcome(this.#core, flight);
+    if (flight.stale === undefined || outcome === undefined) return;
     store.counters.staleHits++;
-    this.#promoter.keep(flight, stale);
-    flight.background = true;
-    flight.resolve(outcome);
+    this.#promoter.keep(flight, flight.stale);
+    flight.answerEarly(outcome);
   }
 
   #land(flight: Flight, entry: Entry, layer: string): void {
@@ -404,20 +408,24 @@ export class Runner {
 
   /** The source says that it is gone: old copies must not outlive it. */
   #forget(flight: Flight): void {
-    this.#core.memory?.delete(flight.key);
-    for (const store of this.#core.stores) this.#core.background(store.remove([flight.key]));
+    const core = this.#core;
+    core.memory?.delete(flight.key);
+    core.background(this.#forgetElsewhere(flight.key));
+  }
+
+  async #forgetElsewhere(key: string): Promise<void> {
+    const core = this.#core;
+    for (const store of core.stores.toReversed()) await store.remove([key]);
+    if (core.log.shared) await core.append([{ kind: "keys", keys: [key] }]);
   }
 
   #failed(flight: Flight, error: unknown, how: How): void {
     const core = this.#core;
     const { options, key } = flight;
     const now = core.clock.now();
-    const outcome = how.fresh ? undefined : staleOutcome(flight, now);
+    const outcome = how.fresh ? undefined : staleOutcome(core, flight);
     const { stale } = flight;
-    const usable =
-      outcome !== undefined &&
-      stale !== undefined &&
-      core.invalidations.verdict(key, stale.tags, stale.asOf) !== "invalid";
+    const usable = outcome !== undefined && stale !== undefined;
     if (!flight.aborted) {
       core.counters.loadErrors++;
       if (core.events.wants("loadError")) core.events.emit("loadError", { key, error, servedStale: usable });
@@ -448,12 +456,12 @@ export class Runner {
       );
     }
     // Unregistered first: a caller who tries again at once starts a new load.
-    core.flights.remove(flight);
+    core.flights.end(flight);
     flight.reject(error);
   }
 
   #settle(flight: Flight, outcome: Outcome): void {
-    this.#core.flights.remove(flight);
+    this.#core.flights.end(flight);
     flight.resolve(outcome);
   }
 

@@ -4,10 +4,12 @@ import type { Core } from "./core.ts";
 import type { Flight, Outcome } from "./flight.ts";
 import type { LifetimeOptions } from "./resolve.ts";
 
-/** The outcome of serving a flight's stale copy. Undefined when it has none that may serve. */
-export function staleOutcome(flight: Flight, now: number): Outcome | undefined {
-  const { stale } = flight;
+/** The outcome of serving a flight's stale copy. Undefined when it has none, or none that may serve any more. */
+export function staleOutcome(core: Core, flight: Flight): Outcome | undefined {
+  const { stale, key } = flight;
+  const now = core.clock.now();
   if (stale === undefined || now >= stale.staleUntil) return undefined;
+  if (core.invalidations.verdict(key, stale.tags, stale.asOf) === "invalid") return undefined;
   return {
     value: stale.value,
     layer: flight.staleLayer,
@@ -58,7 +60,7 @@ export function awaitFlight(
     };
     const leave = (why: unknown): void => {
       flight.waiters--;
-      if (flight.waiters > 0 || flight.background || flight.settled) return;
+      if (flight.waiters > 0 || flight.background || flight.landed) return;
       flight.abort(why);
       core.flights.detach(flight, true);
     };
@@ -68,14 +70,19 @@ export function awaitFlight(
       leave(signal?.reason);
     };
     const onSoft = (): void => {
-      const outcome = staleOutcome(flight, core.clock.now());
-      if (outcome === undefined || !end()) return;
+      const outcome = staleOutcome(core, flight);
+      if (outcome === undefined) {
+        // The stores may still have one.
+        if (waiting) flight.onStale.push(onSoft);
+        return;
+      }
+      if (!end()) return;
       flight.background = true;
       serve(outcome);
     };
     const onHard = (): void => {
       if (!end()) return;
-      const outcome = staleOutcome(flight, core.clock.now());
+      const outcome = staleOutcome(core, flight);
       const error = new TimeoutError(`The load of key ${JSON.stringify(flight.key)}`, hardTimeout);
       if (outcome === undefined) reject(error);
       else serve(outcome);

@@ -87,8 +87,8 @@ export class Writer {
       }
       const position = await core.append([{ kind: "keys", keys }]);
       for (const [key, entry] of made) {
-        // A later record about this key came in already: what is being written is not the newest (P1).
-        if (!resolved.l1 || core.lastRecord(key) > position) continue;
+        // Another process wrote or invalidated it meanwhile: the next read asks the stores (P1).
+        if (!resolved.l1 || core.overtaken(key)) continue;
         entry.asOf = position; // its own record does not concern it
         core.keep(key, entry);
       }
@@ -209,7 +209,10 @@ export class Writer {
     const core = this.#core;
     core.assertOpen();
     const now = core.clock.now();
-    const entry = core.trusts() ? core.lookup(key, now) : undefined;
+    const found = core.trusts() ? core.lookup(key, now) : undefined;
+    // What is stale (by its ttl, or by a soft invalidation) is not made fresh without a look at its source.
+    if (found !== undefined && now >= found.freshUntil) return false;
+    const entry = found;
     const lifetime = ttl ?? entry?.ttl ?? core.defaults.ttl;
     if (entry !== undefined) {
       entry.renew(now, lifetime);

@@ -11,6 +11,9 @@ const MAX_TAGS = 100_000;
 /** Patterns remembered; beyond it the oldest is forgotten, and no older entry is valid any more. */
 const MAX_PATTERNS = 1_000;
 
+/** Generations ended by a clear that are remembered. */
+const MAX_PAST = 100;
+
 interface Pattern {
   readonly record: ActivePattern["record"];
   readonly position: Position;
@@ -33,6 +36,8 @@ export class Invalidations {
   #patternFloor: Position = 0;
   readonly #tags = new Map<string, TagPositions>();
   #patterns: Pattern[] = [];
+  /** Generations that ended with a clear of this log: its positions go on. */
+  readonly #past = new Set<string>();
   readonly #compile: GlobCompiler;
 
   constructor(compile: GlobCompiler) {
@@ -47,6 +52,7 @@ export class Invalidations {
     this.#tags.clear();
     this.#patterns = [];
     this.#patternFloor = 0;
+    this.#past.clear();
     this.version++;
     this.load(patterns);
   }
@@ -55,6 +61,11 @@ export class Invalidations {
   load(patterns: readonly ActivePattern[]): void {
     for (const { record, position } of patterns) this.#addPattern(record, position);
     this.version++;
+  }
+
+  /** Whether positions of a generation can be compared with `position`. */
+  knows(generation: string): boolean {
+    return generation === this.generation || this.#past.has(generation);
   }
 
   apply({ position, record }: Appended): void {
@@ -70,6 +81,8 @@ export class Invalidations {
         this.#addPattern(record, position);
         break;
       case "clear":
+        this.#past.add(this.generation);
+        if (this.#past.size > MAX_PAST) this.#past.delete([...this.#past][0] ?? "");
         this.generation = record.generation;
         this.#tags.clear();
         this.#patterns = [];

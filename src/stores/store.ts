@@ -67,7 +67,7 @@ export interface Store {
   renew(key: string, token: string, ms: number): Promise<boolean>;
   /** Gives a lease back without a value, if `token` still holds it. */
   release(key: string, token: string): Promise<void>;
-  /** Stores entries whatever was there; ends leases of these keys (a load that began earlier is refused). */
+  /** Stores entries whatever was there (or rejects, with `RefusedError` for one that is too large); ends leases of these keys (a load that began earlier is refused). */
   write(entries: readonly (readonly [key: string, entry: StoredEntry])[]): Promise<void>;
   /**
    * Removes entries and leases. Answers how many entries were removed.
@@ -77,7 +77,7 @@ export interface Store {
   remove(keys: readonly string[], before?: Position): Promise<number>;
   /** Makes fresh entries stale and ends leases of these keys. Answers how many entries were there. */
   expire(keys: readonly string[]): Promise<number>;
-  /** Starts the lifetime of a live entry anew with `ttl` milliseconds. False: not there. */
+  /** Starts the lifetime of a fresh entry anew with `ttl` milliseconds. False: not there, or stale. */
   touch(key: string, ttl: number): Promise<boolean>;
   /** Keys of live entries that start with `prefix`, in batches that never stall the event loop. */
   keys(prefix: string, signal?: AbortSignal): AsyncIterable<readonly string[]>;

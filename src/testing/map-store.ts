@@ -133,7 +133,7 @@ function open(name: string, slots: Map<string, Slot>, { clock }: LayerContext, t
     touch: (key, ttl) =>
       step(() => {
         const slot = live(key);
-        if (slot?.entry === undefined) return false;
+        if (slot?.entry === undefined || clock.now() - slot.storedAt >= slot.entry.ttl) return false;
         slot.entry = { ...slot.entry, ttl };
         slot.storedAt = clock.now();
         return true;

@@ -274,6 +274,9 @@ export function storeContract(
       assert.ok(found !== undefined && found.age < found.entry.ttl);
       assert.deepEqual([...found.entry.tags], ["t"]);
       assert.equal(await store.touch("missing", 1_000), false);
+      await store.write([["stale", storedEntry({ ttl: 60_000, grace: 60_000 })]]);
+      await store.expire(["stale"]);
+      assert.equal(await store.touch("stale", 60_000), false);
     });
 
     using("lists the keys of live entries by prefix, each once", async (store, wait) => {

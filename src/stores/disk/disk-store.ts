@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Timer } from "../../base/clock.ts";
-import { StoreError } from "../../base/errors.ts";
+import { RefusedError, StoreError } from "../../base/errors.ts";
 import type { LayerContext, Position } from "../../coherence/log.ts";
 import type { FoundEntry, ReadOptions, Store, StoredEntry, StoreRead, StoreStats } from "../store.ts";
 import type { Environment, Table } from "./environment.ts";
@@ -14,6 +14,9 @@ const SWEEP_EVERY = 5_000;
 const MAX_KEY = 1_900;
 /** A value larger than this share of the bound is refused. */
 const LARGEST_SHARE = 4;
+
+/** Milliseconds that the wall clock may be set back without a loss: small corrections. */
+const CLOCK_TOLERANCE = 1_000;
 
 const TOTALS = Buffer.from("totals");
 
@@ -136,8 +139,9 @@ export class DiskStore implements Store {
     this.#assertOpen();
     return this.#env.write(() => {
       const found = this.#find(key);
-      if (found !== undefined) this.#replace(key, { ...found.entry, ttl }, 0);
-      return found !== undefined;
+      if (found === undefined || found.age >= found.entry.ttl) return false;
+      this.#replace(key, { ...found.entry, ttl }, 0);
+      return true;
     });
   }
 
@@ -200,15 +204,18 @@ export class DiskStore implements Store {
     const parsed = record === undefined ? undefined : decodeRecord(unprefixed(record, key));
     if (parsed === undefined) return undefined;
     const age = this.#age(parsed.storedAt);
-    return age >= parsed.entry.ttl + parsed.entry.grace ? undefined : { entry: parsed.entry, age };
+    return age === Number.POSITIVE_INFINITY || age >= parsed.entry.ttl + parsed.entry.grace
+      ? undefined
+      : { entry: parsed.entry, age };
   }
 
   /**
    * By the wall clock, since entries outlive the process. A stamp from the future means that the clock was set
-   * back: how old the entry really is cannot be told, so it counts as just stored, once it counts again.
+   * back: how old the entry really is cannot be told, so it is past every age.
    */
   #age(storedAt: number): number {
-    return Math.max(0, this.#context.clock.wall() - storedAt);
+    const age = this.#context.clock.wall() - storedAt;
+    return age < -CLOCK_TOLERANCE ? Number.POSITIVE_INFINITY : Math.max(0, age);
   }
 
   #lend(key: string, ms: number): string | "busy" {
@@ -361,7 +368,7 @@ export class DiskStore implements Store {
   #assertFits(key: string, entry: StoredEntry): void {
     const largest = this.#maxBytes / LARGEST_SHARE;
     if (entry.value.length > largest)
-      throw new StoreError(
+      throw new RefusedError(
         `The value of key ${JSON.stringify(key)} takes ${entry.value.length} bytes; the disk store keeps at most ${Math.floor(largest)} in one (a quarter of maxBytes).`,
       );
   }
