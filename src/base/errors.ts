@@ -80,9 +80,13 @@ export class ClosedError extends CacheError {
   }
 }
 
-/** The message of anything that was thrown. */
+/** The message of anything that was thrown; loaders of others throw anything, and it must not hide behind this. */
 export function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  try {
+    return error instanceof Error ? String(error.message) : String(error);
+  } catch {
+    return kind(error);
+  }
 }
 
 /** A short, safe rendering of any value for an error message. */
@@ -93,10 +97,20 @@ export function show(value: unknown): string {
   else if (typeof value === "function") text = "a function";
   else if (typeof value === "object" && value !== null) {
     try {
-      text = JSON.stringify(value) ?? Object.prototype.toString.call(value);
+      text = JSON.stringify(value) ?? kind(value);
     } catch {
-      text = Object.prototype.toString.call(value);
+      text = kind(value);
     }
   } else text = String(value);
   return text.length > 120 ? `${text.slice(0, 117)}...` : text;
+}
+
+/** Such as "[object Map]". */
+function kind(value: unknown): string {
+  try {
+    return Object.prototype.toString.call(value);
+  } catch {
+    // A revoked proxy, or a getter that throws.
+    return "a value that cannot be shown";
+  }
 }

@@ -54,7 +54,7 @@ function walkArray(value: readonly unknown[], depth: number): boolean {
   // A hole reads as undefined, which is not plain either.
   for (let i = 0; i < value.length; i++) if (!walk(value[i], depth + 1)) return false;
   // Properties besides the items (as a RegExp match has) would be lost, and so would a class of its own.
-  return Object.keys(value).length === value.length && isBuiltIn(value, Array);
+  return Object.keys(value).length === value.length && isBuiltIn(value, Array) && !("toJSON" in value);
 }
 
 /** An object of no class: `{}`, one from another realm (a `node:vm` context), or one without a prototype. */
@@ -108,7 +108,7 @@ function lossyInArray(value: readonly unknown[], depth: number): Lossy | undefin
     if (lossy !== undefined) return { path: step("", i) + lossy.path, what: lossy.what };
     if (budget < 0) return undefined;
   }
-  return Object.keys(value).length === value.length
+  return Object.keys(value).length === value.length && !("toJSON" in value)
     ? undefined
     : { path: "", what: "an array with properties of its own" };
 }

@@ -164,9 +164,16 @@ export interface Cache<M = unknown> extends AsyncDisposable {
     options?: GetOrSetOptions<T>,
   ): Promise<T>;
   /** Cached values in the order of `keys`; `undefined` for misses. */
-  getMany<T = unknown>(keys: readonly KeyOf<M>[], options?: GetOptions): Promise<(T | undefined)[]>;
+  getMany<K extends KeyOf<M>>(
+    keys: readonly K[],
+    options?: GetOptions,
+  ): Promise<(ValueOf<M, K> | undefined)[]>;
+  getMany<T>(
+    keys: unknown extends M ? readonly Key[] : never,
+    options?: GetOptions,
+  ): Promise<(T | undefined)[]>;
   /** Values in the order of `keys`; one call of `loader` for all that are missing. */
-  getOrSetMany<K extends KeyOf<M>, T>(
+  getOrSetMany<K extends KeyOf<M>, T extends ValueOf<M, K>>(
     keys: readonly K[],
     loader: BatchLoader<K, T>,
     options?: GetOrSetOptions<T>,

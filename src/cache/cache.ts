@@ -40,6 +40,18 @@ import { Reader } from "./reader.ts";
 import { wrapFunction } from "./wrap.ts";
 import { Writer } from "./writer.ts";
 
+const EVENTS: ReadonlySet<string> = new Set<keyof CacheEvents>([
+  "hit",
+  "miss",
+  "load",
+  "loadError",
+  "set",
+  "invalidate",
+  "evict",
+  "layerError",
+  "layerState",
+]);
+
 /** Bytes that a namespace must leave for its keys: a hashed key needs 44. */
 const SHORTEST_KEY = 64;
 
@@ -146,6 +158,8 @@ class CacheView
     entries: Iterable<readonly [Key, unknown]>,
     options?: SetOptions,
   ): Promise<{ readonly position: string }> {
+    const iterable = typeof entries === "object" && entries !== null && Symbol.iterator in entries;
+    if (!iterable) throw new OptionError("entries", entries, "a Map, or an iterable of [key, value]");
     const keyed: [string, unknown][] = [];
     for (const [key, value] of entries) keyed.push([this.#key(key), value]);
     return this.#writer.setMany(keyed, options);
@@ -262,6 +276,7 @@ class CacheView
   }
 
   on<E extends keyof CacheEvents>(event: E, listener: (event: CacheEvents[E]) => void): () => void {
+    if (!EVENTS.has(event)) throw new OptionError("event", event, `one of ${[...EVENTS].join(", ")}`);
     if (typeof listener !== "function") throw new OptionError("listener", listener, "a function");
     return this.#core.events.on(event, listener);
   }

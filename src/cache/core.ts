@@ -266,6 +266,12 @@ export class Core {
     this.#background.add(tracked);
   }
 
+  /** Work that a caller waits for, which `close` lets end before it closes the layers. */
+  tracked<T>(work: Promise<T>): Promise<T> {
+    this.background(work.catch(() => undefined));
+    return work;
+  }
+
   async drained(): Promise<void> {
     while (this.#background.size > 0) await Promise.all(this.#background);
   }

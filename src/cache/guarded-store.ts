@@ -81,16 +81,24 @@ export class GuardedStore {
     return done === true;
   }
 
-  /** Stores entries; what could not be stored is owed a removal, since an older value may be there. */
+  /**
+   * Stores entries; what could not be stored is owed a removal, since an older value may be there.
+   * @throws {RefusedError} for an entry that the store does not take.
+   */
   async write(entries: readonly (readonly [string, StoredEntry])[]): Promise<boolean> {
     if (this.owes()) await this.#pay();
     const keys = entries.map(([key]) => key);
     let late: Promise<void> | undefined;
+    let refused: RefusedError | undefined;
     const done = await this.#call("write", () => {
-      late = this.#store.write(entries);
+      late = this.#store.write(entries).catch((error: unknown) => {
+        if (error instanceof RefusedError) refused = error;
+        throw error;
+      });
       return late;
     });
     if (done !== UNAVAILABLE) return true;
+    if (refused !== undefined) throw refused; // the store looks before it writes: what was there is there
     this.#owe(keys);
     // A write that timed out may still land, behind newer ones: then it has to go as well.
     late?.then(

@@ -178,7 +178,10 @@ export class Reader {
       if (call.onlyCached === true) return this.get(key, { ...pickGet(call) });
       const past = this.#reach(call);
       if (past instanceof Promise)
-        return past.then((to) => this.#load(key, loader, resolved, call, to, attempt));
+        return past.then((to) => {
+          call.signal?.throwIfAborted();
+          return this.#load(key, loader, resolved, call, to, attempt);
+        });
       return this.#load(key, loader, resolved, call, past, attempt);
     } catch (error) {
       return Promise.reject(error);

@@ -1,5 +1,8 @@
 import { lifetime, milliseconds } from "../base/duration.ts";
 import { OptionError, show } from "../base/errors.ts";
+
+export { refuseUnknown } from "../base/known-options.ts";
+
 import type { EntryOptions } from "./options.ts";
 
 /** Entry options with every default filled in, in milliseconds. */
@@ -76,18 +79,6 @@ const CALL_OPTIONS = new Set<string>([
 
 /** Tells of a number that was probably meant in seconds. */
 export type Suspect = (path: string, ms: number) => void;
-
-/** Names in `given` that no option has are refused: a typing error must not silently change nothing. */
-export function refuseUnknown(given: object, path: string, known: (name: string) => boolean): void {
-  for (const name of Object.keys(given)) {
-    if (!known(name))
-      throw new OptionError(
-        path === "" ? name : `${path}.${name}`,
-        (given as Record<string, unknown>)[name],
-        "no such option; check its spelling",
-      );
-  }
-}
 
 /** Whether a name is an option of one call. */
 export function isCallOption(name: string): boolean {
@@ -176,7 +167,7 @@ export function uniqueTags(base: readonly string[], given: unknown, path: string
 
 /** @throws {OptionError} when it is not a non-empty string. */
 export function checkTag(tag: unknown, path: string): asserts tag is string {
-  if (typeof tag !== "string" || tag === "" || tag.length > MAX_TAG_LENGTH)
+  if (typeof tag !== "string" || tag === "" || tag.length > MAX_TAG_LENGTH || !tag.isWellFormed())
     throw new OptionError(
       path,
       tag,

@@ -2,6 +2,9 @@ import { canonicalArguments } from "../base/canonical.ts";
 import { OptionError } from "../base/errors.ts";
 import type { Cache, WrapOptions, Wrapped } from "./api.ts";
 import type { GetOrSetOptions, Key } from "./options.ts";
+import { isCallOption, refuseUnknown } from "./resolve.ts";
+
+const WRAP_OPTIONS = new Set(["key", "name"]);
 
 /**
  * A function whose results are cached by its arguments.
@@ -13,6 +16,7 @@ export function wrapFunction<A extends unknown[], R>(
   options: WrapOptions<A, R> = {},
 ): Wrapped<A, R> {
   if (typeof fn !== "function") throw new OptionError("fn", fn, "a function to wrap");
+  refuseUnknown(options, "wrap", (option) => WRAP_OPTIONS.has(option) || isCallOption(option));
   const { key, name = fn.name, tags, ...rest } = options;
   if (key === undefined && name === "")
     throw new OptionError(

@@ -9,8 +9,17 @@ import type { Entry } from "./entry.ts";
 import { UNAVAILABLE } from "./guarded-store.ts";
 import type { InvalidateOptions, InvalidationReport, SetOptions } from "./options.ts";
 import { jittered, Promoter, sizeOfEntry } from "./promoter.ts";
-import { checkTag, type LifetimeOptions } from "./resolve.ts";
+import { checkTag, type LifetimeOptions, refuseUnknown } from "./resolve.ts";
 import { Turns } from "./turns.ts";
+
+const INVALIDATE_OPTIONS = new Set(["soft", "dryRun", "signal"]);
+
+/** A typing error in an option must not turn a dry run into the real thing. */
+function check(core: Core, options: InvalidateOptions): void {
+  core.assertOpen();
+  refuseUnknown(options, "", (name) => INVALIDATE_OPTIONS.has(name));
+  options.signal?.throwIfAborted();
+}
 
 /** What a sweep or a count looks at. */
 interface Scope {
@@ -42,6 +51,12 @@ export class Writer {
     const valid: [string, unknown][] = [];
     for (const [key, value] of entries) {
       const schema = options?.schema;
+      if (typeof value === "object" && value !== null && "then" in value && typeof value.then === "function")
+        throw new OptionError(
+          "value",
+          value,
+          `a value for key ${JSON.stringify(key)}, not a promise of one; await it first`,
+        );
       valid.push([
         key,
         schema === undefined || value === undefined ? value : await validate(schema, value, key),
@@ -53,7 +68,9 @@ export class Writer {
     if (stores.length > 0) for (const [key, value] of valid) encoded.set(key, encodeFor(core, key, value));
     const keys = [...new Set(valid.map(([key]) => key))];
     if (keys.length === 0) return { position: core.show(core.invalidations.position) };
-    return this.#turns.take(keys, () => this.#setInTurn(keys, new Map(valid), encoded, resolved));
+    return core.tracked(
+      this.#turns.take(keys, () => this.#setInTurn(keys, new Map(valid), encoded, resolved)),
+    );
   }
 
   async #setInTurn(
@@ -128,14 +145,13 @@ export class Writer {
   /** Removes keys from all layers, or makes them stale. */
   async remove(keys: readonly string[], options: InvalidateOptions = {}): Promise<InvalidationReport> {
     const core = this.#core;
-    core.assertOpen();
-    options.signal?.throwIfAborted();
+    check(core, options);
     const unique = [...new Set(keys)];
     const soft = options.soft === true;
     if (options.dryRun === true) return this.#countKeys(unique);
     if (unique.length === 0)
       return { position: core.show(core.invalidations.position), layers: {}, pending: [] };
-    return this.#turns.take(unique, async () => {
+    const removal = this.#turns.take(unique, async () => {
       if (core.ready !== undefined) await core.writable();
       const layers: Record<string, number | undefined> = {};
       const pending: string[] = [];
@@ -153,6 +169,7 @@ export class Writer {
       core.counters.invalidations++;
       return { position: core.show(position), layers, pending };
     });
+    return core.tracked(removal);
   }
 
   /** Makes every entry with any of these tags unusable, or stale. */
@@ -164,6 +181,7 @@ export class Writer {
     for (const tag of tags) checkTag(tag, "tags");
     const wanted = new Set(tags);
     const scope: Scope = { prefix: "", concerns: (_key, has) => has.some((tag) => wanted.has(tag)) };
+    check(this.#core, options);
     if (wanted.size === 0) return this.#count({ prefix: "", concerns: () => false });
     const soft = options.soft === true;
     return this.#byRecord({ kind: "tags", tags: [...wanted], ...(soft ? { soft } : {}) }, scope, options);
@@ -228,11 +246,10 @@ export class Writer {
 
   async #byRecord(record: LogRecord, scope: Scope, options: InvalidateOptions): Promise<InvalidationReport> {
     const core = this.#core;
-    core.assertOpen();
-    options.signal?.throwIfAborted();
+    check(core, options);
     if (options.dryRun === true) return this.#count(scope, options.signal);
     if (core.ready !== undefined) await core.writable();
-    const position = await core.append([record]);
+    const position = await core.tracked(core.append([record]));
     core.counters.invalidations++;
     if (record.kind === "clear") {
       const { generation } = record;

@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import { OptionError } from "../base/errors.ts";
+import { refuseUnknown } from "../base/known-options.ts";
 import { bytes, type Size } from "../base/size.ts";
 import type { EvictionCause, Held, MemoryEngine } from "./engine.ts";
 import { lruEngine } from "./lru-engine.ts";
@@ -32,6 +33,7 @@ export interface MemoryLayer {
  * @example createCache({ layers: [memory({ maxBytes: "256mb" })] })
  */
 export function memory(options: MemoryOptions = {}): MemoryLayer {
+  refuseUnknown(options, "memory", (name) => name === "maxEntries" || name === "maxBytes");
   const maxEntries = options.maxEntries ?? Number.POSITIVE_INFINITY;
   if (!(maxEntries === Number.POSITIVE_INFINITY || (Number.isInteger(maxEntries) && maxEntries > 0)))
     throw new OptionError("memory.maxEntries", options.maxEntries, "a whole number above 0");

@@ -79,6 +79,11 @@ describe("json()", () => {
     [JSON.parse('{"__proto__":1}'), ".__proto__", "under a name that JSON gives another meaning"],
     [{ text: "\ud800" }, ".text", "text with a lone surrogate"],
     [{ [Symbol("x")]: 1 }, "[Symbol(x)]", "keyed by a symbol"],
+    [
+      [Object.defineProperty([1], "toJSON", { value: () => 2 })],
+      "[0]",
+      "an array with properties of its own",
+    ],
     [/(a)/.exec("a"), "", "an array with properties of its own"],
     [
       {

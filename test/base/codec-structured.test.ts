@@ -128,6 +128,8 @@ describe("structured()", () => {
     }
     expect(refusal({ price: new Price() }).path).toBe(".price");
     expect(refusal({ price: { toJSON: () => 1 } }).path).toBe(".price.toJSON");
+    const prices = Object.defineProperty([1], "toJSON", { value: () => "other" });
+    expect(refusal({ prices }).path).toBe(".prices.toJSON");
     expect(trip({ at: new Date(5), toJSON: "text" })).toEqual({ at: new Date(5), toJSON: "text" });
   });
 

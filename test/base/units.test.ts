@@ -131,4 +131,26 @@ describe("errors", () => {
     ]);
     expect([reason(new Error("why")), reason("text")]).toEqual(["why", "text"]);
   });
+  it("say something of whatever was thrown, and throw nothing themselves", () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    const silent = Object.defineProperty(new Error("x"), "message", {
+      get() {
+        throw new Error("no");
+      },
+    });
+    const coded = Object.defineProperty(new Error("x"), "message", { value: Symbol("s") });
+    expect([Object.create(null), proxy, silent, coded, undefined, Symbol("s")].map(reason)).toEqual([
+      "[object Object]",
+      "a value that cannot be shown",
+      "[object Error]",
+      "Symbol(s)",
+      "undefined",
+      "Symbol(s)",
+    ]);
+    expect(show(proxy)).toBe("a value that cannot be shown");
+    expect(new LayerError("db", "read", Object.create(null)).message).toBe(
+      'Layer "db" failed to read: [object Object]',
+    );
+  });
 });

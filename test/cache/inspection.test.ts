@@ -1,6 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { createCache, json, KeyError, memory, OptionError, type PeekedEntry } from "../../src/index.ts";
+import {
+  createCache,
+  json,
+  KeyError,
+  memory,
+  OptionError,
+  type PeekedEntry,
+  RefusedError,
+} from "../../src/index.ts";
 import { faulty, mapStore } from "../../src/testing/index.ts";
 import { gate, testCache } from "./setup.ts";
 
@@ -294,5 +302,41 @@ describe("edges of layers and options", () => {
     await clock.advance(9_000);
     expect(await cache.get("k")).toBe(1);
     expect(await cache.get("k", { l1: false })).toBe(1);
+  });
+});
+
+describe("typing errors in options", () => {
+  it("are refused wherever options are taken, and change nothing", async () => {
+    const { cache } = testCache();
+    await cache.set("k", 1, { tags: ["t"] });
+    const wrong = { dryrun: true } as object;
+    await expect(cache.invalidateTags(["t"], wrong)).rejects.toThrow('"dryrun"');
+    await expect(cache.invalidateTags([], wrong)).rejects.toThrow('"dryrun"');
+    await expect(cache.invalidatePattern("k*", wrong)).rejects.toThrow('"dryrun"');
+    await expect(cache.delete("k", wrong)).rejects.toThrow('"dryrun"');
+    await expect(cache.clear(wrong)).rejects.toThrow('"dryrun"');
+    expect(await cache.get("k")).toBe(1);
+    expect(() => memory({ maxEntires: 1 } as object)).toThrow('"memory.maxEntires"');
+    expect(() => cache.wrap(() => 1, { name: "x", tll: "1m" } as object)).toThrow('"wrap.tll"');
+    expect(() => cache.on("hits" as "hit", () => undefined)).toThrow("hit, miss");
+    // @ts-expect-error options are needed
+    expect(() => cache.collection("c")).toThrow(OptionError);
+    // @ts-expect-error an object is needed
+    expect(() => createCache(null)).toThrow(OptionError);
+    // @ts-expect-error an iterable is needed
+    await expect(cache.setMany({ a: 1 })).rejects.toThrow("entries");
+    await expect(cache.set("p", Promise.resolve(1))).rejects.toThrow("await it first");
+    await expect(cache.set("p", 1, { tags: ["\ud800"] })).rejects.toThrow("tags");
+  });
+
+  it("a value that the store refuses is refused by set, and what was there stays", async () => {
+    const faults = faulty(mapStore());
+    const { cache } = testCache({ layers: [memory(), faults.layer] });
+    await cache.set("k", "small");
+    const stop = faults.before("write", () => Promise.reject(new RefusedError("too large")));
+    for (let i = 0; i < 10; i++) await expect(cache.set("k", "large")).rejects.toThrow(RefusedError);
+    stop();
+    expect(cache.health().ok).toBe(true);
+    expect(await cache.get("k", { l1: false })).toBe("small");
   });
 });

@@ -131,12 +131,13 @@ describe.each([
     await expect(cache.get("k", { after: "nonsense" })).rejects.toThrow(OptionError);
   });
 
-  it("a position of another generation sends the read past memory", async () => {
+  it("a position of before a clear is reached; one of an unknown generation sends the read past memory", async () => {
     const { cache, clock } = testCache(layers());
     const { position } = await cache.set("k", 1, { l2: false });
     await cache.clear();
     await cache.set("k", 2, { l2: false });
-    const read = cache.getOrSet("k", () => 3, { after: position });
+    expect(await cache.getOrSet("k", () => 3, { after: position })).toBe(2);
+    const read = cache.getOrSet("k", () => 3, { after: "another:1" });
     await clock.advance(1_000);
     expect(await read).toBe(3);
   });

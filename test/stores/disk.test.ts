@@ -16,7 +16,7 @@ import {
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
-import { createCache, memory, OptionError, StoreError } from "../../src/index.ts";
+import { createCache, memory, OptionError, StoreError, systemClock } from "../../src/index.ts";
 import { openEnvironment } from "../../src/stores/disk/environment.ts";
 import { defaultFolder } from "../../src/stores/disk/folder.ts";
 import { decodeRecord, encodeRecord, orderOf } from "../../src/stores/disk/format.ts";
@@ -350,6 +350,7 @@ describe("two processes on one disk store", () => {
       const warnings: string[] = [];
       const store = disk({ path }).open({
         ...context(manualClock(), (message) => warnings.push(message)),
+        clock: systemClock(), // the other process's entries are stamped with the real time
         cacheName: "shared",
       });
       const keys: string[] = [];
@@ -510,5 +511,52 @@ describe("records of the disk store", () => {
     await unbounded.write([["k", storedEntry({ value: Buffer.alloc(1_000_000) })]]);
     await unbounded.close();
     await unbounded.close();
+  });
+});
+
+describe("a disk store whose file goes away underneath", () => {
+  it("is believed no more: reads load from the source, invalidations fail by name (P7)", async () => {
+    const path = folder();
+    const clock = manualClock();
+    const warnings: string[] = [];
+    const cache = createCache({
+      name: "shared",
+      clock,
+      layers: [memory(), disk({ path })],
+      ttl: "1h",
+      logger: (message) => warnings.push(message),
+    });
+    await cache.set("k", "old");
+    rmSync(join(path, "cache.lmdb"));
+    clock.tick(2_000);
+    expect(warnings.join()).toContain("deleted or replaced");
+    expect(cache.peek("k")).toBeUndefined();
+    expect(await cache.getOrSet("k", () => "source")).toBe("source");
+    expect(cache.health()).toMatchObject({ ok: false, log: { state: "down" } });
+    await expect(cache.delete("k")).rejects.toThrow("restart the process");
+    await cache.close();
+  });
+
+  it("lets writes under way end before it closes", async () => {
+    for (let round = 0; round < 5; round++) {
+      const cache = createCache({
+        name: "shared",
+        layers: [memory(), disk({ path: folder() })],
+        logger: false,
+      });
+      const work = Promise.allSettled([
+        cache.set("a", 1),
+        cache.delete("b"),
+        cache.invalidateTags(["t"]),
+        cache.clear(),
+      ]);
+      await cache.close();
+      expect((await work).map((one) => one.status)).toEqual([
+        "fulfilled",
+        "fulfilled",
+        "fulfilled",
+        "fulfilled",
+      ]);
+    }
   });
 });

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Timer } from "../../base/clock.ts";
-import { reason } from "../../base/errors.ts";
+import { reason, StoreError } from "../../base/errors.ts";
 import type {
   ActivePattern,
   Appended,
@@ -16,6 +16,8 @@ import type { Environment, Table } from "./environment.ts";
 
 /** How often a process looks for records of others, in milliseconds. A look costs microseconds. */
 const POLL_EVERY = 25;
+/** How often it looks whether its file is still there, in milliseconds. */
+const CHECK_FILE_EVERY = 1_000;
 /** Records kept; a process that is further behind starts again. */
 const KEPT = 10_000;
 /** Records removed in one append at most. */
@@ -42,6 +44,9 @@ export class DiskLog implements Log {
   #lookedAt = 0;
   #timer: Timer | undefined;
   #closed = false;
+  /** The file was deleted or replaced underneath: what is read and written here is seen by nobody. */
+  #lost = false;
+  #fileCheckedAt = Number.NEGATIVE_INFINITY;
 
   constructor(env: Environment, context: LayerContext, released: () => Promise<void>) {
     const { cacheName } = context;
@@ -70,6 +75,10 @@ export class DiskLog implements Log {
   }
 
   async append(records: readonly LogRecord[]): Promise<Position> {
+    if (this.#lost)
+      throw new StoreError(
+        "The disk store's file was deleted or replaced: restart the process to use the new one.",
+      );
     const last = await this.#env.write(() => {
       let { generation, position } = this.#read() ?? this.#head;
       for (const record of records) {
@@ -112,13 +121,13 @@ export class DiskLog implements Log {
   }
 
   lag(): number {
-    return this.#context.clock.now() - this.#lookedAt;
+    return this.#lost ? Number.POSITIVE_INFINITY : this.#context.clock.now() - this.#lookedAt;
   }
 
   /** Applies what was appended since the last look, in order, each record once. */
   catchUp(): void {
     const follower = this.#follower;
-    if (follower === undefined || this.#closed) return;
+    if (follower === undefined || this.#closed || this.#isLost(follower)) return;
     this.#env.renew();
     const head = this.#read();
     const known = this.#head;
@@ -147,6 +156,22 @@ export class DiskLog implements Log {
     this.#timer?.cancel();
     this.#follower = undefined;
     await this.#released();
+  }
+
+  /** P7: looks once a second whether the file is still the one that was opened. */
+  #isLost(follower: Follower): boolean {
+    const now = this.#context.clock.now();
+    if (this.#lost || now - this.#fileCheckedAt < CHECK_FILE_EVERY) return this.#lost;
+    this.#fileCheckedAt = now;
+    if (!this.#env.isReplaced()) return false;
+    this.#lost = true;
+    // A generation that no entry has: neither memory nor the old file may serve any more.
+    const generation = `lost-${randomBytes(6).toString("base64url")}`;
+    follower.reset(
+      { generation, position: this.#head.position },
+      "its file was deleted or replaced; restart the process",
+    );
+    return true;
   }
 
   #restart(follower: Follower, head: LogHead | undefined, why: string): void {

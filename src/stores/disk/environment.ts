@@ -1,4 +1,4 @@
-import { realpathSync } from "node:fs";
+import { realpathSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
@@ -14,6 +14,8 @@ export interface Environment {
   table(name: string): Table;
   /** Runs `work` in a write transaction that is batched with others; resolves once it is committed. */
   write<T>(work: () => T): Promise<T>;
+  /** Whether the file that was opened is gone, or another one is in its place. */
+  isReplaced(): boolean;
   /** Makes the next read see what other processes have committed. */
   renew(): void;
   release(): Promise<void>;
@@ -22,6 +24,11 @@ export interface Environment {
 interface Opened extends Environment {
   users: number;
 }
+
+/** What LMDB says of a damaged file (MDB_INVALID, MDB_CORRUPTED, MDB_VERSION_MISMATCH, MDB_PAGE_NOTFOUND). */
+const DAMAGE = /not an LMDB file|invalid|corrupt|version mismatch|page not found/i;
+/** Eight tables for each cache name. */
+const MAX_TABLES = 4_096;
 
 /** LMDB must not be opened twice in one process. */
 const opened = new Map<string, Opened>();
@@ -37,6 +44,7 @@ export function openEnvironment(path: string, warn: (message: string) => void): 
     return shared;
   }
   const root = openRoot(data, warn);
+  const file = inode(data);
   const tables = new Map<string, Table>();
   const environment: Opened = {
     root,
@@ -48,6 +56,7 @@ export function openEnvironment(path: string, warn: (message: string) => void): 
     },
     write: (work) => root.transaction(work),
     renew: () => root.resetReadTxn(),
+    isReplaced: () => inode(data) !== file,
     async release() {
       if (--environment.users > 0) return;
       opened.delete(id);
@@ -58,12 +67,21 @@ export function openEnvironment(path: string, warn: (message: string) => void): 
   return environment;
 }
 
+function inode(path: string): string {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return stats === undefined ? "none" : `${stats.dev}:${stats.ino}`;
+}
+
 function openRoot(data: string, warn: (message: string) => void): RootDatabase<Buffer, Buffer> {
   const { open } = loadLmdb();
-  const options = { path: data, noSubdir: true, maxDbs: 512, maxReaders: 512, ...BINARY } as const;
+  const options = { path: data, noSubdir: true, maxDbs: MAX_TABLES, maxReaders: 512, ...BINARY } as const;
   try {
     return open<Buffer, Buffer>(options);
   } catch (error) {
+    if (!DAMAGE.test(reason(error)))
+      throw new StoreError(`The disk store in "${dirname(data)}" cannot be opened: ${reason(error)}.`, {
+        cause: error,
+      });
     warn(`The disk store in "${dirname(data)}" is rebuilt empty: LMDB refused it (${reason(error)}).`);
   }
   discard(data);

@@ -1,5 +1,6 @@
 import { type Duration, milliseconds } from "../../base/duration.ts";
 import { OptionError } from "../../base/errors.ts";
+import { refuseUnknown } from "../../base/known-options.ts";
 import { bytes, type Size } from "../../base/size.ts";
 import type { LayerContext } from "../../coherence/log.ts";
 import type { StoreLayer } from "../store.ts";
@@ -25,6 +26,7 @@ export interface DiskOptions {
  * @example createCache({ name: "shop", layers: [memory(), disk({ path: "/var/cache/shop" })] })
  */
 export function disk(options: DiskOptions = {}): StoreLayer {
+  refuseUnknown(options, "disk", (name) => name === "path" || name === "maxBytes" || name === "timeout");
   const { path } = options;
   if (path !== undefined && (typeof path !== "string" || path === ""))
     throw new OptionError("disk.path", path, "the path of a folder");
