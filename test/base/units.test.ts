@@ -7,6 +7,7 @@ import {
   KeyError,
   LayerError,
   OptionError,
+  RefusedError,
   reason,
   SchemaError,
   StoreError,
@@ -92,6 +93,7 @@ describe("errors", () => {
     [new TimeoutError("The load", 5), "ERR_CACHE_TIMEOUT", "The load did not answer within 5 ms."],
     [new LayerError("db", "write", "gone"), "ERR_CACHE_LAYER", 'Layer "db" failed to write: gone'],
     [new StoreError("no rights"), "ERR_CACHE_STORE", "no rights"],
+    [new RefusedError("too large"), "ERR_CACHE_REFUSED", "too large"],
     [
       new ClosedError("shop"),
       "ERR_CACHE_CLOSED",
