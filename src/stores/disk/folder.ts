@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   readSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -49,7 +50,9 @@ export function prepareFolder(path: string, warn: (message: string) => void): st
   const data = join(folder, DATA);
   if (!existsSync(marker)) {
     const inside = readdirSync(folder);
-    if (inside.length > 0)
+    // Another process may be making it at the same moment.
+    const foreign = inside.some((file) => !file.startsWith(MARKER)) && !existsSync(marker);
+    if (foreign)
       throw new StoreError(
         `The folder "${folder}" holds files that are not of a disk store (${inside.slice(0, 3).join(", ")}). Give an empty one with disk({ path }).`,
       );
@@ -71,7 +74,10 @@ export function discard(data: string): void {
 
 function write(marker: string): void {
   try {
-    writeFileSync(marker, `${MARK}\n`, { mode: 0o600 });
+    // Renamed into place, so that no other process ever sees half of it.
+    const draft = `${marker}.${process.pid}`;
+    writeFileSync(draft, `${MARK}\n`, { mode: 0o600 });
+    renameSync(draft, marker);
   } catch (error) {
     throw new StoreError(
       `The disk store cannot write "${marker}": ${reason(error)}. Give another folder with disk({ path }).`,
