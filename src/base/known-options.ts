@@ -9,7 +9,7 @@ export function refuseUnknown(given: object, path: string, known: (name: string)
       throw new OptionError(
         path === "" ? name : `${path}.${name}`,
         (given as Record<string, unknown>)[name],
-        "no such option; check its spelling",
+        "an option that exists; check its spelling",
       );
   }
 }
