@@ -1,103 +1,79 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import type { Timer } from "../../base/clock.ts";
-import { reason, StoreError } from "../../base/errors.ts";
+import { RefusedError, StoreError } from "../../base/errors.ts";
 import type { LayerContext, Position } from "../../coherence/log.ts";
 import type { FoundEntry, ReadOptions, Store, StoredEntry, StoreRead, StoreStats } from "../store.ts";
 import type { Environment, Table } from "./environment.ts";
-import { ageOf, decodeRecord, encodeRecord, misfit, orderOf } from "./format.ts";
-import { encodeLease, holderOf, isHeld } from "./lease.ts";
-import { after, HASHED, idOf, keyOf, numberKey, PLAIN, withKey, withoutKey } from "./record-id.ts";
+import { decodeRecord, encodeRecord, orderOf } from "./format.ts";
 
 /** Records worked off in one step, before the event loop gets its turn. */
 const STEP = 500;
-/** How often the sweeper looks for what has expired, in milliseconds. */
+/** How often the sweeper looks for expired records, in milliseconds. */
 const SWEEP_EVERY = 5_000;
-/** How old a read's knowledge may be of whether the file is still in its place, in milliseconds. */
-const LOOK_EVERY = 25;
+/** LMDB takes keys of up to 1,978 bytes; longer ones are kept under their hash. */
+const MAX_KEY = 1_900;
 /** A value larger than this share of the bound is refused. */
 const LARGEST_SHARE = 4;
 
+/** Milliseconds that the wall clock may be set back without a loss: small corrections. */
+const CLOCK_TOLERANCE = 1_000;
+
 const TOTALS = Buffer.from("totals");
-
-/** What is counted in the transaction that changes it: after a crash the sums are right. */
-interface Tally {
-  entries: number;
-  bytes: number;
-  /** The next place in the order of writing. */
-  next: number;
-}
-
-/** Tables of a cache's store. */
-export function storeTables(cacheName: string): Record<"entries" | "leases" | "order" | "meta", string> {
-  return {
-    entries: `${cacheName}/entries`,
-    leases: `${cacheName}/leases`,
-    /** Order of writing -> id: the oldest goes first when the bound is reached. */
-    order: `${cacheName}/order`,
-    meta: `${cacheName}/meta`,
-  };
-}
 
 /** Entries of one cache in an LMDB file. */
 export class DiskStore implements Store {
   readonly name = "disk";
   readonly #env: Environment;
-  readonly #tables: ReturnType<typeof storeTables>;
+  readonly #entries: Table;
+  readonly #leases: Table;
+  /** Order of writing -> key: the oldest goes first when the bound is reached. */
+  readonly #order: Table;
+  readonly #meta: Table;
   readonly #maxBytes: number;
   readonly #context: LayerContext;
-  #tally: Tally = { entries: 0, bytes: 0, next: 1 };
-  #lookedAt: number;
+  readonly #released: () => Promise<void>;
   #sweeper: Timer | undefined;
-  /** Where the next step of the sweeper begins in each table. */
-  readonly #sweptTo: Record<"entries" | "leases", Buffer | undefined> = {
-    entries: undefined,
-    leases: undefined,
-  };
+  #sweptTo: Buffer | undefined;
   #closed = false;
 
-  constructor(env: Environment, context: LayerContext, maxBytes: number) {
+  constructor(env: Environment, context: LayerContext, maxBytes: number, released: () => Promise<void>) {
+    const { cacheName } = context;
     this.#env = env;
-    this.#tables = storeTables(context.cacheName);
+    this.#entries = env.table(`${cacheName}/entries`);
+    this.#leases = env.table(`${cacheName}/leases`);
+    this.#order = env.table(`${cacheName}/order`);
+    this.#meta = env.table(`${cacheName}/meta`);
     this.#maxBytes = maxBytes;
     this.#context = context;
-    this.#lookedAt = context.clock.now();
+    this.#released = released;
     this.#sweepLater();
   }
 
   async read(keys: readonly string[], options: ReadOptions = {}): Promise<StoreRead[]> {
     this.#assertOpen();
     options.signal?.throwIfAborted();
-    this.#look();
+    this.#env.renew();
+    const found = keys.map((key) => this.#find(key));
     const { lease, refresh } = options;
-    const answer = (key: string, lend: (id: Buffer) => string | undefined): StoreRead => {
-      const id = idOf(key);
-      const found = this.#find(id);
-      const fresh = found !== undefined && found.age < found.entry.ttl;
-      return { found, lease: lease === undefined || (fresh && refresh !== true) ? undefined : lend(id) };
-    };
-    let unlent = false;
-    const seen = this.#env.read(() =>
-      keys.map((key) =>
-        answer(key, (id) => {
-          // Those who wait for another's fill ask again and again: that needs no transaction.
-          if (isHeld(this.#leases.getBinary(id), this.#wall())) return "busy";
-          unlent = true;
-          return undefined;
-        }),
-      ),
+    const wants = (entry: FoundEntry | undefined): boolean =>
+      lease !== undefined && (refresh === true || entry === undefined || entry.age >= entry.entry.ttl);
+    if (lease === undefined || !found.some(wants))
+      return found.map((entry) => ({ found: entry, lease: undefined }));
+    return this.#env.write(() =>
+      keys.map((key): StoreRead => {
+        const entry = this.#find(key);
+        return { found: entry, lease: wants(entry) ? this.#lend(key, lease) : undefined };
+      }),
     );
-    if (!unlent || lease === undefined) return seen;
-    return this.#env.write(() => keys.map((key) => answer(key, (id) => this.#lend(id, lease))));
   }
 
   async fill(key: string, entry: StoredEntry, token: string): Promise<boolean> {
     this.#assertOpen();
     this.#assertFits(key, entry);
-    return this.#change(() => {
-      const id = idOf(key);
-      if (!this.#holds(id, token)) return false;
-      this.#leases.remove(id);
-      this.#put(id, key, entry);
+    return this.#writing(() => {
+      if (!this.#holds(key, token)) return false;
+      this.#leases.remove(keyOf(key));
+      this.#put(key, entry);
       return true;
     });
   }
@@ -105,9 +81,8 @@ export class DiskStore implements Store {
   async renew(key: string, token: string, ms: number): Promise<boolean> {
     this.#assertOpen();
     return this.#env.write(() => {
-      const id = idOf(key);
-      if (!this.#holds(id, token)) return false;
-      this.#leases.put(id, encodeLease(token, this.#wall(), ms));
+      if (!this.#holds(key, token)) return false;
+      this.#leases.put(keyOf(key), leaseRecord(token, this.#context.clock.wall(), ms));
       return true;
     });
   }
@@ -115,31 +90,29 @@ export class DiskStore implements Store {
   async release(key: string, token: string): Promise<void> {
     this.#assertOpen();
     await this.#env.write(() => {
-      const id = idOf(key);
-      if (this.#holds(id, token)) this.#leases.remove(id);
+      if (this.#holds(key, token)) this.#leases.remove(keyOf(key));
     });
   }
 
   async write(entries: readonly (readonly [string, StoredEntry])[]): Promise<void> {
     this.#assertOpen();
     for (const [key, entry] of entries) this.#assertFits(key, entry);
-    await this.#change(() => {
+    await this.#writing(() => {
       for (const [key, entry] of entries) {
-        const id = idOf(key);
-        this.#leases.remove(id);
-        this.#put(id, key, entry);
+        this.#leases.remove(keyOf(key));
+        this.#put(key, entry);
       }
     });
   }
 
   async remove(keys: readonly string[], before?: Position): Promise<number> {
     this.#assertOpen();
-    return this.#change(() => {
+    return this.#writing(() => {
       let removed = 0;
       for (const key of keys) {
-        const id = idOf(key);
+        const id = keyOf(key);
         if (before === undefined) this.#leases.remove(id);
-        const entry = this.#find(id)?.entry;
+        const entry = this.#find(key)?.entry;
         if (before !== undefined && entry !== undefined && entry.asOf >= before) continue;
         if (this.#drop(id) && entry !== undefined) removed++;
       }
@@ -149,15 +122,14 @@ export class DiskStore implements Store {
 
   async expire(keys: readonly string[]): Promise<number> {
     this.#assertOpen();
-    return this.#change(() => {
+    return this.#writing(() => {
       let expired = 0;
       for (const key of keys) {
-        const id = idOf(key);
-        this.#leases.remove(id);
-        const found = this.#find(id);
+        this.#leases.remove(keyOf(key));
+        const found = this.#find(key);
         if (found === undefined) continue;
         expired++;
-        if (found.age < found.entry.ttl) this.#replace(id, key, { ...found.entry, ttl: found.age }, found.age);
+        if (found.age < found.entry.ttl) this.#replace(key, { ...found.entry, ttl: found.age }, found.age);
       }
       return expired;
     });
@@ -165,11 +137,11 @@ export class DiskStore implements Store {
 
   async touch(key: string, ttl: number): Promise<boolean> {
     this.#assertOpen();
-    return this.#change(() => {
-      const id = idOf(key);
-      const found = this.#find(id);
-      if (found !== undefined) this.#replace(id, key, { ...found.entry, ttl }, 0);
-      return found !== undefined;
+    return this.#env.write(() => {
+      const found = this.#find(key);
+      if (found === undefined || found.age >= found.entry.ttl) return false;
+      this.#replace(key, { ...found.entry, ttl }, 0);
+      return true;
     });
   }
 
@@ -179,225 +151,214 @@ export class DiskStore implements Store {
     for (const from of [Buffer.concat([Buffer.from([PLAIN]), Buffer.from(prefix)]), Buffer.from([HASHED])]) {
       for await (const batch of this.#steps(from)) {
         signal?.throwIfAborted();
-        const mine = batch.filter((id) => id[0] === from[0]);
-        const keys = this.#env.read(() =>
-          mine
-            .filter((id) => this.#find(id) !== undefined)
-            .map((id) => this.#keyOf(id))
-            .filter((key) => key.startsWith(prefix)),
-        );
+        const mine = batch.filter((id) => id[0] === from[0]).map((id) => this.#keyText(id));
+        const keys = mine.filter((key) => key.startsWith(prefix) && this.#find(key) !== undefined);
         if (keys.length > 0) yield keys;
-        const last = mine.at(-1);
-        if (last === undefined || mine.length < batch.length) break;
-        if (from[0] === PLAIN && !last.subarray(0, from.length).equals(from)) break;
+        if (mine.length < batch.length || (from[0] === PLAIN && mine.at(-1)?.startsWith(prefix) === false))
+          break;
       }
     }
   }
 
   async clear(keep: string): Promise<void> {
     this.#assertOpen();
-    for await (const batch of this.#steps(undefined))
-      await this.#change(() => {
+    for await (const batch of this.#steps(undefined)) {
+      if (this.#closed) return;
+      await this.#writing(() => {
         for (const id of batch) {
-          const kept = this.#entries.getBinary(id);
-          if (kept === undefined || decodeRecord(withoutKey(kept, id))?.entry.generation === keep) continue;
+          const record = this.#entries.getBinary(id);
+          if (record === undefined || decodeRecord(record)?.entry.generation === keep) continue;
           this.#drop(id);
           this.#leases.remove(id);
         }
       });
+    }
   }
 
   async stats(): Promise<StoreStats> {
     this.#assertOpen();
-    this.#look();
-    const { entries, bytes } = this.#env.read(() => this.#totals());
-    return { entries, bytes };
+    this.#env.renew();
+    return this.#totals();
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#sweeper?.cancel();
-    await this.#env.release();
+    await this.#released();
   }
 
-  get #entries(): Table {
-    return this.#env.table(this.#tables.entries);
+  /** A write transaction, after which the bound holds again. */
+  async #writing<T>(work: () => T): Promise<T> {
+    const result = await this.#env.write(() => {
+      const done = work();
+      this.#evict();
+      return done;
+    });
+    if (this.#totals().bytes > this.#maxBytes) await this.#evictRest();
+    return result;
   }
 
-  get #leases(): Table {
-    return this.#env.table(this.#tables.leases);
+  #find(key: string): FoundEntry | undefined {
+    const record = this.#entries.getBinary(keyOf(key));
+    const parsed = record === undefined ? undefined : decodeRecord(unprefixed(record, key));
+    if (parsed === undefined) return undefined;
+    const age = this.#age(parsed.storedAt);
+    return age === Number.POSITIVE_INFINITY || age >= parsed.entry.ttl + parsed.entry.grace
+      ? undefined
+      : { entry: parsed.entry, age };
   }
 
-  get #order(): Table {
-    return this.#env.table(this.#tables.order);
+  /**
+   * By the wall clock, since entries outlive the process. A stamp from the future means that the clock was set
+   * back: how old the entry really is cannot be told, so it is past every age.
+   */
+  #age(storedAt: number): number {
+    const age = this.#context.clock.wall() - storedAt;
+    return age < -CLOCK_TOLERANCE ? Number.POSITIVE_INFINITY : Math.max(0, age);
   }
 
-  get #meta(): Table {
-    return this.#env.table(this.#tables.meta);
-  }
-
-  #wall(): number {
-    return this.#context.clock.wall();
-  }
-
-  /** Notices a replaced file soon enough: reads may be as old as what the log's followers know. */
-  #look(): void {
-    const now = this.#context.clock.now();
-    if (now - this.#lookedAt < LOOK_EVERY) return;
-    this.#env.verify();
-    this.#lookedAt = now;
-  }
-
-  /** A write transaction that keeps the sums, after which the bound holds again. */
-  async #change<T>(work: () => T): Promise<T> {
-    const tallied = (job: () => T | undefined): { value: T | undefined; over: boolean } => {
-      this.#tally = this.#totals();
-      const { entries, bytes, next } = this.#tally;
-      try {
-        const value = job();
-        this.#evict();
-        return { value, over: this.#tally.bytes > this.#maxBytes && this.#tally.entries > 0 };
-      } finally {
-        // Also when it failed half way: what it did is committed with the others' work.
-        const now = this.#tally;
-        if (now.entries !== entries || now.bytes !== bytes || now.next !== next)
-          this.#meta.put(TOTALS, encodeTally(now));
-      }
-    };
-    let { value, over } = await this.#env.write(() => tallied(work));
-    while (over && !this.#closed) {
-      await turn();
-      ({ over } = await this.#env.write(() => tallied(() => undefined)));
-    }
-    return value as T; // `work` has run
-  }
-
-  #find(id: Buffer): FoundEntry | undefined {
-    const kept = this.#entries.getBinary(id);
-    const record = kept === undefined ? undefined : decodeRecord(withoutKey(kept, id));
-    if (record === undefined) return undefined;
-    const age = ageOf(record, this.#wall());
-    return age === undefined ? undefined : { entry: record.entry, age };
-  }
-
-  #lend(id: Buffer, ms: number): string | "busy" {
-    const now = this.#wall();
-    if (isHeld(this.#leases.getBinary(id), now)) return "busy";
+  #lend(key: string, ms: number): string | "busy" {
+    const id = keyOf(key);
+    const record = this.#leases.getBinary(id);
+    const now = this.#context.clock.wall();
+    if (record !== undefined && isHeld(record, now)) return "busy";
     const token = randomBytes(12).toString("base64url");
-    this.#leases.put(id, encodeLease(token, now, ms));
+    this.#leases.put(id, leaseRecord(token, now, ms));
     return token;
   }
 
-  #holds(id: Buffer, token: string): boolean {
-    const record = this.#leases.getBinary(id);
-    return isHeld(record, this.#wall()) && holderOf(record) === token;
+  #holds(key: string, token: string): boolean {
+    const record = this.#leases.getBinary(keyOf(key));
+    return (
+      record !== undefined &&
+      isHeld(record, this.#context.clock.wall()) &&
+      record.toString("latin1", 16) === token
+    );
   }
 
-  #put(id: Buffer, key: string, entry: StoredEntry): void {
+  #put(key: string, entry: StoredEntry): void {
+    const id = keyOf(key);
     this.#drop(id);
-    const order = this.#tally.next++;
-    this.#insert(id, key, entry, 0, order);
-    this.#order.put(numberKey(order), id);
+    const { next } = this.#counters();
+    this.#insert(id, key, entry, this.#context.clock.wall(), next);
+    this.#order.put(orderKey(next), id);
+    this.#count(0, 0, next + 1);
   }
 
-  #replace(id: Buffer, key: string, entry: StoredEntry, age: number): void {
-    const kept = this.#entries.getBinary(id);
-    const order = kept === undefined ? undefined : orderOf(withoutKey(kept, id));
-    if (kept === undefined || order === undefined) return;
-    this.#tally.entries--;
-    this.#tally.bytes -= id.length + kept.length;
-    this.#insert(id, key, entry, age, order);
+  #replace(key: string, entry: StoredEntry, age: number): void {
+    const id = keyOf(key);
+    const record = this.#entries.getBinary(id);
+    if (record === undefined) return;
+    const order = orderOf(unprefixed(record, key));
+    this.#count(-1, -(id.length + record.length));
+    this.#insert(id, key, entry, this.#context.clock.wall() - age, order);
   }
 
-  #insert(id: Buffer, key: string, entry: StoredEntry, age: number, order: number): void {
-    const kept = withKey(encodeRecord({ entry, storedAt: this.#wall() - age, order }), id, key);
-    this.#entries.put(id, kept);
-    this.#tally.entries++;
-    this.#tally.bytes += id.length + kept.length;
+  #insert(id: Buffer, key: string, entry: StoredEntry, storedAt: number, order: number): void {
+    const encoded = prefixed(encodeRecord({ entry, storedAt, order }), id, key);
+    this.#entries.put(id, encoded);
+    this.#count(1, id.length + encoded.length);
   }
 
   /** Removes a record and its place in the order. */
   #drop(id: Buffer): boolean {
-    const kept = this.#entries.getBinary(id);
-    if (kept === undefined) return false;
-    const order = orderOf(withoutKey(kept, id));
-    if (order !== undefined) this.#order.remove(numberKey(order));
+    const record = this.#entries.getBinary(id);
+    if (record === undefined) return false;
+    this.#order.remove(orderKey(orderOf(bare(record, id))));
     this.#entries.remove(id);
-    this.#tally.entries--;
-    this.#tally.bytes -= id.length + kept.length;
+    this.#count(-1, -(id.length + record.length));
     return true;
   }
 
   /** Drops the oldest until the bound holds, at most one step's worth. */
   #evict(): void {
-    if (this.#tally.bytes <= this.#maxBytes) return;
-    for (const place of [...this.#order.getKeys({ limit: STEP })]) {
-      const id = this.#order.getBinary(place);
-      if (id !== undefined) this.#drop(id);
-      this.#order.remove(place);
-      if (this.#tally.bytes <= this.#maxBytes) return;
+    const { bytes } = this.#totals();
+    if (bytes <= this.#maxBytes) return;
+    for (const order of [...this.#order.getKeys({ limit: STEP })]) {
+      const id = this.#order.getBinary(order);
+      if (id === undefined || !this.#drop(Buffer.from(id))) this.#order.remove(order);
+      if (this.#totals().bytes <= this.#maxBytes) return;
     }
   }
 
-  #totals(): Tally {
+  async #evictRest(): Promise<void> {
+    while (!this.#closed && this.#totals().bytes > this.#maxBytes && this.#totals().entries > 0) {
+      await turn();
+      await this.#env.write(() => this.#evict());
+    }
+  }
+
+  #counters(): { entries: number; bytes: number; next: number } {
     const record = this.#meta.getBinary(TOTALS);
     if (record === undefined || record.length < 24) return { entries: 0, bytes: 0, next: 1 };
     return { entries: record.readDoubleLE(0), bytes: record.readDoubleLE(8), next: record.readDoubleLE(16) };
   }
 
-  /** Ids of all records in steps, each of its own snapshot, with a turn of the event loop in between. */
+  #totals(): StoreStats {
+    const { entries, bytes } = this.#counters();
+    return { entries, bytes };
+  }
+
+  #count(entries: number, bytes: number, next?: number): void {
+    const now = this.#counters();
+    const record = Buffer.alloc(24);
+    record.writeDoubleLE(now.entries + entries, 0);
+    record.writeDoubleLE(now.bytes + bytes, 8);
+    record.writeDoubleLE(next ?? now.next, 16);
+    this.#meta.put(TOTALS, record);
+  }
+
+  /** Keys of all records in steps, each of its own snapshot, with a turn of the event loop in between. */
   async *#steps(from: Buffer | undefined): AsyncGenerator<Buffer[]> {
     let start = from;
-    while (!this.#closed) {
-      this.#look();
-      const batch = this.#env.read(() => idsFrom(this.#entries, start));
-      if (batch.length > 0) yield batch;
-      const last = batch.at(-1);
-      if (last === undefined || batch.length < STEP) return;
-      start = after(last);
+    for (;;) {
+      this.#env.renew();
+      const batch = [
+        ...this.#entries.getKeys({ ...(start === undefined ? {} : { start }), limit: STEP }),
+      ].map((id) => Buffer.from(id));
+      if (batch.length === 0) return;
+      yield batch;
+      if (batch.length < STEP) return;
+      start = Buffer.concat([batch.at(-1) ?? Buffer.alloc(0), Buffer.from([0])]);
       await turn();
+      if (this.#closed) return;
     }
   }
 
-  #keyOf(id: Buffer): string {
-    return keyOf(id, () => this.#entries.getBinary(id));
+  #keyText(id: Buffer): string {
+    if (id[0] !== HASHED) return id.toString("utf8", 1);
+    const record = this.#entries.getBinary(id);
+    return record === undefined ? "" : record.toString("utf8", 4, 4 + record.readUInt32LE(0));
   }
 
   #sweepLater(): void {
     if (!this.#closed) this.#sweeper = this.#context.clock.setTimer(SWEEP_EVERY, () => void this.#sweep());
   }
 
-  /** A step around each table; more at once while much is found. */
+  /** Drops expired records, one step at a time around the whole table. */
   async #sweep(): Promise<void> {
     try {
-      this.#look();
-      this.#env.freeDeadReaders();
-      await this.#sweepStep("leases", (id) => !isHeld(this.#leases.getBinary(id), this.#wall()));
-      for (let dead = STEP; dead >= STEP / 4 && !this.#closed; )
-        dead = await this.#sweepStep("entries", (id) => this.#find(id) === undefined);
+      this.#env.renew();
+      const start = this.#sweptTo;
+      const batch = [
+        ...this.#entries.getKeys({ ...(start === undefined ? {} : { start }), limit: STEP }),
+      ].map((id) => Buffer.from(id));
+      const last = batch.at(-1);
+      this.#sweptTo =
+        batch.length < STEP || last === undefined ? undefined : Buffer.concat([last, Buffer.from([0])]);
+      const dead = batch.filter((id) => this.#find(this.#keyText(id)) === undefined);
+      if (dead.length > 0)
+        await this.#env.write(() => {
+          for (const id of dead) if (this.#find(this.#keyText(id)) === undefined) this.#drop(id);
+        });
     } catch (error) {
-      if (!this.#closed) this.#context.warn(`The disk store could not sweep: ${reason(error)}.`);
+      if (!this.#closed)
+        this.#context.warn(
+          `The disk store could not sweep: ${error instanceof Error ? error.message : String(error)}`,
+        );
     }
     this.#sweepLater();
-  }
-
-  async #sweepStep(name: "entries" | "leases", isDead: (id: Buffer) => boolean): Promise<number> {
-    const table = () => this.#env.table(this.#tables[name]);
-    const batch = this.#env.read(() => idsFrom(table(), this.#sweptTo[name]));
-    const last = batch.at(-1);
-    this.#sweptTo[name] = batch.length < STEP || last === undefined ? undefined : after(last);
-    const dead = this.#env.read(() => batch.filter(isDead));
-    if (dead.length > 0)
-      await this.#change(() => {
-        for (const id of dead)
-          if (isDead(id)) {
-            if (name === "entries") this.#drop(id);
-            else table().remove(id);
-          }
-      });
-    await turn();
-    return dead.length;
   }
 
   #assertOpen(): void {
@@ -407,27 +368,59 @@ export class DiskStore implements Store {
   #assertFits(key: string, entry: StoredEntry): void {
     const largest = this.#maxBytes / LARGEST_SHARE;
     if (entry.value.length > largest)
-      throw new StoreError(
+      throw new RefusedError(
         `The value of key ${JSON.stringify(key)} takes ${entry.value.length} bytes; the disk store keeps at most ${Math.floor(largest)} in one (a quarter of maxBytes).`,
       );
-    const odd = misfit(entry);
-    if (odd !== undefined)
-      throw new StoreError(`The entry of key ${JSON.stringify(key)} has ${odd}; the disk store keeps none.`);
   }
 }
 
-function idsFrom(table: Table, start: Buffer | undefined): Buffer[] {
-  return [...table.getKeys({ ...(start === undefined ? {} : { start }), limit: STEP })].map((id) =>
-    Buffer.from(id),
-  );
+/** First byte of an id: the key's own bytes follow, or its hash (then the record begins with the key). */
+const PLAIN = 1;
+const HASHED = 2;
+
+function keyOf(key: string): Buffer {
+  const bytes = Buffer.from(key);
+  if (bytes.length <= MAX_KEY) return Buffer.concat([Buffer.from([PLAIN]), bytes]);
+  return Buffer.concat([Buffer.from([HASHED]), createHash("sha256").update(bytes).digest()]);
 }
 
-function encodeTally({ entries, bytes, next }: Tally): Buffer {
-  const record = Buffer.alloc(24);
-  record.writeDoubleLE(entries, 0);
-  record.writeDoubleLE(bytes, 8);
-  record.writeDoubleLE(next, 16);
+function prefixed(record: Buffer, id: Buffer, key: string): Buffer {
+  if (id[0] !== HASHED) return record;
+  const text = Buffer.from(key);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(text.length);
+  return Buffer.concat([length, text, record]);
+}
+
+function unprefixed(record: Buffer, key: string): Buffer {
+  const length = Buffer.byteLength(key);
+  return length <= MAX_KEY ? record : record.subarray(4 + length);
+}
+
+function bare(record: Buffer, id: Buffer): Buffer {
+  return id[0] === HASHED ? record.subarray(4 + record.readUInt32LE(0)) : record;
+}
+
+/** Big-endian, so that LMDB's order of bytes is the order of numbers. */
+function orderKey(order: number): Buffer {
+  const key = Buffer.alloc(8);
+  key.writeBigUInt64BE(BigInt(order));
+  return key;
+}
+
+/** Taken at, for how long, token. */
+function leaseRecord(token: string, now: number, ms: number): Buffer {
+  const record = Buffer.alloc(16 + token.length);
+  record.writeDoubleLE(now, 0);
+  record.writeDoubleLE(ms, 8);
+  record.write(token, 16, "latin1");
   return record;
+}
+
+/** A lease taken in the future was taken before the wall clock was set back: it does not hold for ever. */
+function isHeld(record: Buffer, now: number): boolean {
+  const age = now - record.readDoubleLE(0);
+  return age >= 0 && age < record.readDoubleLE(8);
 }
 
 function turn(): Promise<void> {

@@ -67,8 +67,7 @@ export function decodeRecord(record: Buffer): DiskRecord | undefined {
   return { entry, storedAt: double(0), order: double(1) };
 }
 
-/** The place of a record in the order of writing, without parsing the rest; undefined when it is not ours. */
-export function orderOf(record: Buffer): number | undefined {
-  const order = record.length < FIXED || record[0] !== VERSION ? undefined : record.readDoubleLE(12);
-  return Number.isSafeInteger(order) ? order : undefined;
+/** The place of a record in the order of writing, without parsing the rest. */
+export function orderOf(record: Buffer): number {
+  return record.length < FIXED ? 0 : record.readDoubleLE(12);
 }

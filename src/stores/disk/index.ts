@@ -4,8 +4,8 @@ import { refuseUnknown } from "../../base/known-options.ts";
 import { bytes, type Size } from "../../base/size.ts";
 import type { LayerContext } from "../../coherence/log.ts";
 import type { StoreLayer } from "../store.ts";
-import { DiskLog, logTables } from "./disk-log.ts";
-import { DiskStore, storeTables } from "./disk-store.ts";
+import { DiskLog } from "./disk-log.ts";
+import { DiskStore } from "./disk-store.ts";
 import { openEnvironment } from "./environment.ts";
 import { defaultFolder } from "./folder.ts";
 
@@ -35,14 +35,19 @@ export function disk(options: DiskOptions = {}): StoreLayer {
       ? options.maxBytes
       : bytes(options.maxBytes ?? "1gb", "disk.maxBytes");
   const timeout = milliseconds(options.timeout ?? "250ms", "disk.timeout");
-  const environment = (context: LayerContext, tables: Record<string, string>) =>
-    openEnvironment(path ?? defaultFolder(context.cacheName), Object.values(tables), context.warn);
+  const environment = (context: LayerContext) =>
+    openEnvironment(path ?? defaultFolder(context.cacheName), context.warn);
   return {
     kind: "store",
     name: "disk",
     timeout,
-    open: (context) =>
-      new DiskStore(environment(context, storeTables(context.cacheName)), context, maxBytes),
-    log: (context) => new DiskLog(environment(context, logTables(context.cacheName)), context),
+    open(context) {
+      const env = environment(context);
+      return new DiskStore(env, context, maxBytes, () => env.release());
+    },
+    log(context) {
+      const env = environment(context);
+      return new DiskLog(env, context, () => env.release());
+    },
   };
 }
