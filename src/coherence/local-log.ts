@@ -22,8 +22,10 @@ export function localLog(): LogFactory {
         return { generation: newGeneration(), position };
       },
       append(records) {
-        follower?.apply(records.map((record) => ({ position: ++position, record })));
-        return position;
+        const appended = records.map((record) => ({ position: ++position, record }));
+        const last = position; // a listener of these records may append more before `apply` returns
+        follower?.apply(appended);
+        return last;
       },
       tagPositions: (tags) => tags.map(() => ({ hard: position, soft: position })),
       patterns: () => [],
