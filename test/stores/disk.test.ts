@@ -240,7 +240,10 @@ describe("the disk store's folder", () => {
   it("of another layout is rebuilt with a warning, and an emptied file is simply new", async () => {
     const path = folder();
     await write(path);
-    writeFileSync(join(path, "caching-universal.json"), '{"layout":99}');
+    writeFileSync(
+      join(path, "caching-universal.json"),
+      '{"what":"disk store of caching-universal","layout":99}',
+    );
     expect((await reopened(path)).warnings[0]).toContain("another version");
     ftruncateFile(join(path, "cache.lmdb"));
     expect(await reopened(path)).toMatchObject({ entries: 0, warnings: [] });

@@ -339,6 +339,7 @@ export class DiskStore implements Store {
   /** Drops expired records, one step at a time around the whole table. */
   async #sweep(): Promise<void> {
     try {
+      await this.#sweepLeases();
       this.#env.renew();
       const start = this.#sweptTo;
       const batch = [
@@ -359,6 +360,20 @@ export class DiskStore implements Store {
         );
     }
     this.#sweepLater();
+  }
+
+  /** Leases whose holders died: nobody else ever removes them. There are few: one a load that is under way. */
+  async #sweepLeases(): Promise<void> {
+    this.#env.renew();
+    const isDead = (id: Buffer): boolean => {
+      const record = this.#leases.getBinary(id);
+      return record !== undefined && !isHeld(record, this.#context.clock.wall());
+    };
+    const dead = [...this.#leases.getKeys({ limit: STEP })].map((id) => Buffer.from(id)).filter(isDead);
+    if (dead.length === 0) return;
+    await this.#env.write(() => {
+      for (const id of dead) if (isDead(id)) this.#leases.remove(id);
+    });
   }
 
   #assertOpen(): void {

@@ -43,7 +43,7 @@ export function openEnvironment(path: string, warn: (message: string) => void): 
     shared.users++;
     return shared;
   }
-  const root = openRoot(data, warn);
+  const root = openSound(data, warn);
   const file = inode(data);
   const tables = new Map<string, Table>();
   const environment: Opened = {
@@ -54,7 +54,7 @@ export function openEnvironment(path: string, warn: (message: string) => void): 
       tables.set(name, table);
       return table;
     },
-    write: (work) => root.transaction(work),
+    write: (work) => committed(root.transaction(work)),
     renew: () => root.resetReadTxn(),
     isReplaced: () => inode(data) !== file,
     async release() {
@@ -72,25 +72,57 @@ function inode(path: string): string {
   return stats === undefined ? "none" : `${stats.dev}:${stats.ino}`;
 }
 
-function openRoot(data: string, warn: (message: string) => void): RootDatabase<Buffer, Buffer> {
-  const { open } = loadLmdb();
-  const options = { path: data, noSubdir: true, maxDbs: MAX_TABLES, maxReaders: 512, ...BINARY } as const;
+/** Opens the file and each table in it; a damaged one is deleted and begun anew. */
+function openSound(data: string, warn: (message: string) => void): RootDatabase<Buffer, Buffer> {
+  let root: RootDatabase<Buffer, Buffer> | undefined;
   try {
-    return open<Buffer, Buffer>(options);
+    root = openRoot(data);
+    for (const name of [...root.getKeys()]) root.openDB({ name: name.toString(), ...BINARY });
+    return root;
   } catch (error) {
-    if (!DAMAGE.test(reason(error)))
-      throw new StoreError(`The disk store in "${dirname(data)}" cannot be opened: ${reason(error)}.`, {
-        cause: error,
-      });
+    if (!isDamage(error)) throw cannotOpen(data, error);
+    // Of the deleted file: it is closed in the background.
+    root?.close().catch(() => undefined);
     warn(`The disk store in "${dirname(data)}" is rebuilt empty: LMDB refused it (${reason(error)}).`);
   }
   discard(data);
   try {
-    return open<Buffer, Buffer>(options);
+    return openRoot(data);
   } catch (error) {
-    throw new StoreError(`The disk store in "${dirname(data)}" cannot be opened: ${reason(error)}.`, {
-      cause: error,
-    });
+    throw cannotOpen(data, error);
+  }
+}
+
+function openRoot(data: string): RootDatabase<Buffer, Buffer> {
+  // One transaction a turn is also what `transaction` alone makes; lmdb's own batches leave the failure of a
+  // commit to a promise that nobody has, which ends the process.
+  const options = { eventTurnBatching: false, maxDbs: MAX_TABLES, maxReaders: 512, noSubdir: true };
+  return loadLmdb().open<Buffer, Buffer>({ path: data, ...options, ...BINARY });
+}
+
+function isDamage(error: unknown): boolean {
+  return !(error instanceof StoreError) && DAMAGE.test(reason(error));
+}
+
+function cannotOpen(data: string, cause: unknown): StoreError {
+  if (cause instanceof StoreError) return cause;
+  return new StoreError(`The disk store in "${dirname(data)}" cannot be opened: ${reason(cause)}.`, {
+    cause,
+  });
+}
+
+/** What `write` resolves with; a failed commit as an error that says why. */
+async function committed<T>(commit: Promise<T>): Promise<T> {
+  try {
+    return await commit;
+  } catch (error) {
+    if (!(error instanceof Error) || !("commitError" in error)) throw error;
+    // lmdb tells why in a promise of its own, right after; not listened to, it would end the process.
+    const why = await Promise.race([
+      Promise.resolve(error.commitError).then(() => error.message, reason),
+      new Promise<string>((resolve) => setImmediate(resolve, error.message)),
+    ]);
+    throw new StoreError(`The disk store could not write: ${why}.`, { cause: error });
   }
 }
 

@@ -18,7 +18,8 @@ import { reason, StoreError } from "../../base/errors.ts";
 
 /** Marks a folder as ours, with the version of its layout. */
 const MARKER = "caching-universal.json";
-const MARK = JSON.stringify({ what: "disk store of caching-universal", layout: 1 });
+const WHAT = "disk store of caching-universal";
+const MARK = JSON.stringify({ what: WHAT, layout: 1 });
 const DATA = "cache.lmdb";
 
 /** Where a cache's disk store is when no path is given: per user, `$XDG_CACHE_HOME` or `~/.cache`. */
@@ -48,6 +49,7 @@ export function prepareFolder(path: string, warn: (message: string) => void): st
   }
   const marker = join(folder, MARKER);
   const data = join(folder, DATA);
+  for (const file of [marker, data, `${data}-lock`]) refuseLink(file);
   if (!existsSync(marker)) {
     const inside = readdirSync(folder);
     // Another process may be making it at the same moment.
@@ -86,8 +88,18 @@ function write(marker: string): void {
   }
 }
 
+/** A link could lead to a file that is not ours, also when there is nothing at its end yet. */
+function refuseLink(file: string): void {
+  if (lstatSync(file, { throwIfNoEntry: false })?.isFile() === false)
+    throw new StoreError(`"${file}" is not a plain file. Give another folder with disk({ path }).`);
+}
+
 function layoutTrouble(marker: string): string | undefined {
   const text = readFileSync(marker, "utf8").trim();
+  if (!text.includes(WHAT))
+    throw new StoreError(
+      `The file "${marker}" was not made by a disk store. Give another folder with disk({ path }).`,
+    );
   return text === MARK ? undefined : "it has the layout of another version";
 }
 
@@ -100,8 +112,6 @@ const META = { magicAt: 24, pageSizeAt: 48, lastPageAt: 136, bytes: 160, magic: 
  */
 function dataTrouble(data: string): string | undefined {
   if (!existsSync(data)) return undefined;
-  if (!lstatSync(data).isFile())
-    throw new StoreError(`"${data}" is not a plain file. Give another folder with disk({ path }).`);
   const file = openSync(data, "r");
   try {
     const { size } = fstatSync(file);
