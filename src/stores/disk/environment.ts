@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
 import { reason, StoreError } from "../../base/errors.ts";
 import { discard, prepareFolder } from "./folder.ts";
+import { WriteQueue } from "./write-queue.ts";
 
 /** A table of bytes to bytes. */
 export type Table = Database<Buffer, Buffer>;
@@ -46,6 +47,7 @@ export function openEnvironment(path: string, warn: (message: string) => void): 
   const root = openSound(data, warn);
   const file = inode(data);
   const tables = new Map<string, Table>();
+  const writes = new WriteQueue((work) => committed(root.transaction(work)));
   const environment: Opened = {
     root,
     users: 1,
@@ -54,11 +56,13 @@ export function openEnvironment(path: string, warn: (message: string) => void): 
       tables.set(name, table);
       return table;
     },
-    write: (work) => committed(root.transaction(work)),
+    write: (work) => writes.add(work),
     renew: () => root.resetReadTxn(),
     isReplaced: () => inode(data) !== file,
     async release() {
       if (--environment.users > 0) return;
+      await writes.idle();
+      if (environment.users > 0) return; // joined again meanwhile
       opened.delete(id);
       await root.close();
     },
