@@ -303,6 +303,16 @@ export function storeContract(
       }, /stop/);
     });
 
+    using("lists keys by prefixes of any content", async (store) => {
+      const keys = ["a*b", "a*c", "aXb", "line\nbreak", "line", "ü:1", "ü:2", "u:1", "[x]", "k".repeat(250)];
+      await store.write(keys.map((key) => [key, storedEntry()]));
+      for (const prefix of ["a*", "line\n", "ü:", "[", "k".repeat(249), "\\"]) {
+        const listed: string[] = [];
+        for await (const batch of store.keys(prefix)) listed.push(...batch);
+        assert.deepEqual(listed.sort(), keys.filter((key) => key.startsWith(prefix)).sort());
+      }
+    });
+
     using("clears what is of another generation", async (store) => {
       await store.write([
         ["old", storedEntry({ generation: "g1" })],
@@ -343,6 +353,16 @@ export function storeContract(
       await assert.rejects(store.read(["k"]));
       await assert.rejects(store.write([["k", storedEntry()]]));
       await assert.rejects(store.remove(["k"]));
+      await assert.rejects(store.fill("k", storedEntry(), "token"));
+      await assert.rejects(store.renew("k", "token", 1_000));
+      await assert.rejects(store.release("k", "token"));
+      await assert.rejects(store.expire(["k"]));
+      await assert.rejects(store.touch("k", 1_000));
+      await assert.rejects(store.clear("g"));
+      await assert.rejects(store.stats());
+      await assert.rejects(async () => {
+        for await (const _ of store.keys("")) assert.fail("a batch after the end");
+      });
     });
   });
 }

@@ -361,6 +361,8 @@ describe("two processes on one disk store", () => {
       expect(warnings).toEqual([]);
       expect((await store.stats()).entries).toBe(keys.length);
       expect(keys.length).toBeGreaterThan(0);
+      expect(await store.remove(keys)).toBe(keys.length);
+      expect(await store.stats()).toEqual({ entries: 0, bytes: 0 });
       await store.close();
     }
   });
