@@ -96,7 +96,6 @@ export function assemble(options: CacheOptions): Assembled {
     log: logOf(context),
     maxLag: milliseconds(options.maxLag ?? "5s", "maxLag"),
     memory: near?.open<Entry>(clock, (key, _entry, cause) => {
-      if (cause !== "capacity" && cause !== "expired") return;
       counters.evictions++;
       if (events.wants("evict")) events.emit("evict", { key, cause });
     }),

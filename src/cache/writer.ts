@@ -227,14 +227,11 @@ export class Writer {
     const core = this.#core;
     core.assertOpen();
     const now = core.clock.now();
-    const found = core.trusts() ? core.lookup(key, now) : undefined;
+    const entry = core.trusts() ? core.lookup(key, now) : undefined;
     // What is stale (by its ttl, or by a soft invalidation) is not made fresh without a look at its source.
-    if (found !== undefined && now >= found.freshUntil) return false;
-    const entry = found;
+    if (entry !== undefined && now >= entry.freshUntil) return false;
     const lifetime = ttl ?? entry?.ttl ?? core.defaults.ttl;
-    if (entry !== undefined) {
-      entry.renew(now, lifetime);
-    }
+    entry?.renew(now, lifetime);
     const touched = await Promise.all(core.stores.map((store) => store.touch(key, lifetime)));
     return entry !== undefined || touched.includes(true);
   }

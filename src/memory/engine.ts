@@ -1,5 +1,5 @@
-/** Why an entry left L1. */
-export type EvictionCause = "capacity" | "expired" | "replaced" | "removed";
+/** Why an entry left L1 by itself. */
+export type EvictionCause = "capacity" | "expired";
 
 /** What the engine needs to know of an entry. */
 export interface Held {
