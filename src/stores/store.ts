@@ -17,6 +17,8 @@ export interface StoredEntry {
   readonly cost: number;
   /** Sliding lifetime in milliseconds: a hit makes the entry fresh for that long again. 0: not sliding. */
   readonly sliding: number;
+  /** Fingerprint of the shape the value was written in (32 bits, unsigned): of another shape, it is a miss. 0: none. */
+  readonly shape: number;
 }
 
 /** An entry found in a store. */
@@ -46,7 +48,13 @@ export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a store holds. */
+/**
+ * What became of a fill. `awaited`: stored, and somebody was told "busy" since the lease was given, so those
+ * who wait for it should be woken.
+ */
+export type FillResult = "refused" | "stored" | "awaited";
+
+/** What a store holds. A store that cannot count cheaply may estimate. */
 export interface StoreStats {
   readonly entries: number;
   readonly bytes: number;
@@ -61,12 +69,12 @@ export interface Store {
   readonly name: string;
   /** Reads many keys in one step; answers in the order of `keys`. */
   read(keys: readonly string[], options?: ReadOptions): Promise<StoreRead[]>;
-  /** Stores an entry only while `token` still holds the lease of the key, and ends the lease. False: refused. */
-  fill(key: string, entry: StoredEntry, token: string): Promise<boolean>;
+  /** Stores an entry only while `token` still holds the lease of the key, and ends the lease. */
+  fill(key: string, entry: StoredEntry, token: string): Promise<FillResult>;
   /** Prolongs a lease. False: it is no longer held by `token`. */
   renew(key: string, token: string, ms: number): Promise<boolean>;
-  /** Gives a lease back without a value, if `token` still holds it. */
-  release(key: string, token: string): Promise<void>;
+  /** Gives a lease back without a value, if `token` still holds it. True: somebody was told "busy" and waits. */
+  release(key: string, token: string): Promise<boolean>;
   /** Stores entries whatever was there (or rejects, with `RefusedError` for one that is too large); ends leases of these keys (a load that began earlier is refused). */
   write(entries: readonly (readonly [key: string, entry: StoredEntry])[]): Promise<void>;
   /**
@@ -84,6 +92,8 @@ export interface Store {
   /** Reclaims every entry of this cache name that is of another generation than `keep`, in bounded steps. */
   clear(keep: string): Promise<void>;
   stats(): Promise<StoreStats>;
+  /** Resolves when the store answers: how a store that was left alone is tried again. Cheap. */
+  ping(): Promise<void>;
   close(): Promise<void>;
 }
 

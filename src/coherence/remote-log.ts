@@ -1,0 +1,289 @@
+import { randomBytes } from "node:crypto";
+import { reason, StoreError } from "../base/errors.ts";
+import type {
+  ActivePattern,
+  Appended,
+  Follower,
+  LayerContext,
+  Log,
+  LogHead,
+  LogRecord,
+  Position,
+  TagPositions,
+} from "./log.ts";
+import type { Applied, LogServer, ServerHead, ServerRecord } from "./log-server.ts";
+
+/** Longest time in milliseconds between two acknowledgements; a quarter of `maxLag` when that is shorter. */
+const HEARTBEAT = 500;
+/** How long one step of the server may take before its connection is given up, in milliseconds. */
+const STEP_TIMEOUT = 1_000;
+/** Records taken in one read. */
+const BATCH = 1_000;
+/** First and longest pause after a failure, in milliseconds. */
+const BACK_OFF = { first: 20, longest: 500 };
+/** How long an append waits for this process's own follower, in milliseconds. */
+const OWN_WAIT = 200;
+/** First and longest pause between looks at what followers acknowledged, in milliseconds. */
+const SETTLE_PAUSE = { first: 2, longest: 100 };
+
+interface Waiter {
+  readonly generation: string;
+  readonly position: Position;
+  readonly done: () => void;
+}
+
+/**
+ * The follower's side of a shared log, whatever server keeps it: reads records in order, acknowledges them,
+ * and proves at every heartbeat that what it applied is still part of the server's history (P7).
+ */
+export class RemoteLog implements Log {
+  readonly name: string;
+  readonly shared = true;
+  readonly #server: LogServer;
+  readonly #context: LayerContext;
+  readonly #node = randomBytes(9).toString("base64url");
+  readonly #heartbeat: number;
+  /** What a follower may trust itself for, a little longer by the server's clock than by its own: clocks drift. */
+  readonly #lease: number;
+  #serial = 0;
+  #follower: Follower | undefined;
+  #applied: Applied | undefined;
+  #generation = "";
+  #heardAt = Number.NEGATIVE_INFINITY;
+  #joinNow = true;
+  /** Own records up to here were appended and not applied in time: until they are, nothing here is proved. */
+  #behind: Position = 0;
+  #waiters = new Set<Waiter>();
+  #closed = false;
+  #running: Promise<void> | undefined;
+  /** What waits for the server: told when the log is closed. */
+  readonly #endings = new Set<() => void>();
+
+  constructor(server: LogServer, context: LayerContext) {
+    this.name = server.name;
+    this.#server = server;
+    this.#context = context;
+    this.#heartbeat = Math.min(HEARTBEAT, context.maxLag / 4);
+    this.#lease = Math.ceil(context.maxLag * 1.01) + 10;
+  }
+
+  async open(follower: Follower): Promise<LogHead> {
+    const sentAt = this.#context.clock.now();
+    let head: ServerHead;
+    try {
+      head = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, undefined, this.#lease));
+    } catch (error) {
+      if (!this.#closed) this.#server.reconnect();
+      throw error;
+    }
+    this.#follower = follower;
+    this.#start(head, sentAt);
+    this.#running ??= this.#follow();
+    return { generation: head.generation, position: head.position };
+  }
+
+  async append(records: readonly LogRecord[]): Promise<Position> {
+    const head = await this.#server.append(records.map((record) => ({ id: this.#nextId(), record })));
+    await this.#applyOwn(head);
+    return head.position;
+  }
+
+  async tagPositions(tags: readonly string[]): Promise<TagPositions[]> {
+    return this.#server.tagPositions(tags);
+  }
+
+  async patterns(): Promise<ActivePattern[]> {
+    return this.#server.patterns();
+  }
+
+  async swept(pattern: ActivePattern): Promise<void> {
+    await this.#server.swept(pattern);
+  }
+
+  lag(): number {
+    return (this.#applied?.position ?? 0) < this.#behind
+      ? Number.POSITIVE_INFINITY
+      : this.#context.clock.now() - this.#heardAt;
+  }
+
+  async settled(position: Position, signal?: AbortSignal): Promise<void> {
+    let pause = SETTLE_PAUSE.first;
+    for (;;) {
+      signal?.throwIfAborted();
+      const left = await this.#within(STEP_TIMEOUT, this.#server.unacknowledged(position));
+      if (left <= 0) return;
+      await this.#within(Number.POSITIVE_INFINITY, this.#sleep(Math.min(left, pause)), signal);
+      pause = Math.min(pause * 1.5, SETTLE_PAUSE.longest);
+    }
+  }
+
+  /** The follower is told by the server: there is nothing to hurry but the next acknowledgement. */
+  catchUp(): void {
+    this.#joinNow = true;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#follower = undefined;
+    for (const end of [...this.#endings]) end();
+    for (const waiter of [...this.#waiters]) waiter.done();
+    await this.#running;
+    await this.#within(STEP_TIMEOUT, this.#server.leave(this.#node)).catch(() => undefined);
+    await this.#server.close();
+  }
+
+  async #follow(): Promise<void> {
+    let failures = 0;
+    while (!this.#closed) {
+      try {
+        await this.#step();
+        failures = 0;
+      } catch (error) {
+        if (this.#closed) return;
+        if (failures === 0) this.#context.warn(`The log "${this.name}" is not heard: ${reason(error)}`);
+        failures++;
+        this.#joinNow = true;
+        this.#server.reconnect();
+        const pause = Math.min(BACK_OFF.first * 2 ** failures, BACK_OFF.longest);
+        // Jitter, so that many processes do not come back at the same moment.
+        await this.#within(
+          Number.POSITIVE_INFINITY,
+          this.#sleep(pause * (0.5 + this.#context.random() / 2)),
+        ).catch(() => undefined);
+      }
+    }
+  }
+
+  /** One acknowledgement when it is due, then one read. */
+  async #step(): Promise<void> {
+    const { clock } = this.#context;
+    if (this.#joinNow || clock.now() - this.#heardAt >= this.#heartbeat) await this.#join();
+    const from = this.#applied?.position ?? 0;
+    const wait = Math.max(1, this.#heartbeat - (clock.now() - this.#heardAt));
+    const records = await this.#within(wait + STEP_TIMEOUT, this.#server.read(from, BATCH, wait));
+    this.#apply(records);
+  }
+
+  async #join(): Promise<void> {
+    this.#joinNow = false;
+    // Before it is sent: what the server knows of this follower is never newer than what the follower believes.
+    const sentAt = this.#context.clock.now();
+    const head = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, this.#applied, this.#lease));
+    if (head.standing === "same") {
+      this.#heardAt = sentAt;
+      return;
+    }
+    if (head.standing === "other") {
+      // P7: entries of this generation may reflect records that no longer exist. None of them is believed any more.
+      const above = Math.max(this.#applied?.position ?? 0, head.position);
+      if (head.generation === this.#generation)
+        await this.#within(STEP_TIMEOUT, this.#server.renounce(head.generation, above));
+      const again = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, undefined, this.#lease));
+      this.#restart(again, sentAt, "the server lost a part of its history");
+    } else this.#restart(head, sentAt, "this process was away longer than the log remembers");
+  }
+
+  #restart(head: ServerHead, sentAt: number, why: string): void {
+    this.#start(head, sentAt);
+    this.#follower?.reset({ generation: head.generation, position: head.position }, why);
+    this.#wake();
+  }
+
+  #start(head: ServerHead, sentAt: number): void {
+    this.#generation = head.generation;
+    this.#applied = { position: head.position, id: head.id };
+    this.#behind = Math.min(this.#behind, head.position);
+    this.#heardAt = sentAt;
+    this.#joinNow = false;
+  }
+
+  #apply(records: readonly ServerRecord[]): void {
+    const fresh: Appended[] = [];
+    let last = this.#applied;
+    for (const { position, id, record } of records) {
+      if (last !== undefined && position !== last.position + 1) {
+        // A gap: records are missing, or this is another history. The next join tells which.
+        this.#joinNow = true;
+        break;
+      }
+      last = { position, id };
+      fresh.push({ position, record });
+      if (record.kind === "clear") this.#generation = record.generation;
+      if (record.strict === true) this.#joinNow = true;
+    }
+    if (fresh.length === 0 || this.#closed) return;
+    this.#applied = last;
+    this.#follower?.apply(fresh);
+    this.#wake();
+  }
+
+  /** Waits until the own follower has applied what was appended; when it cannot, it is behind. */
+  async #applyOwn({ generation, position }: LogHead): Promise<void> {
+    if (this.#closed || this.#follower === undefined || this.#reached(generation, position)) return;
+    await new Promise<void>((resolve) => {
+      const waiter: Waiter = {
+        generation,
+        position,
+        done: () => {
+          timer.cancel();
+          this.#waiters.delete(waiter);
+          resolve();
+        },
+      };
+      const timer = this.#context.clock.setTimer(
+        OWN_WAIT,
+        () => {
+          this.#behind = Math.max(this.#behind, position);
+          waiter.done();
+        },
+        true,
+      );
+      this.#waiters.add(waiter);
+    });
+  }
+
+  #reached(generation: string, position: Position): boolean {
+    return this.#generation === generation && (this.#applied?.position ?? 0) >= position;
+  }
+
+  #wake(): void {
+    for (const waiter of this.#waiters)
+      if (this.#reached(waiter.generation, waiter.position)) waiter.done();
+  }
+
+  #nextId(): string {
+    return `${this.#node}.${(++this.#serial).toString(36)}`;
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#context.clock.setTimer(ms, resolve);
+    });
+  }
+
+  /** What `work` answers, but no longer than `ms`, and not once closed. */
+  #within<T>(ms: number, work: Promise<T>, signal?: AbortSignal): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const end = (settle: () => void): void => {
+        timer?.cancel();
+        signal?.removeEventListener("abort", abort);
+        this.#endings.delete(close);
+        settle();
+      };
+      const late = (): void =>
+        end(() =>
+          reject(new StoreError(`The log "${this.name}" did not answer within ${Math.round(ms)} ms.`)),
+        );
+      const close = (): void => end(() => reject(new StoreError(`The log "${this.name}" is closed.`)));
+      const abort = (): void => end(() => reject(signal?.reason));
+      const timer = Number.isFinite(ms) ? this.#context.clock.setTimer(ms, late) : undefined;
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#endings.add(close);
+      work.then(
+        (value) => end(() => resolve(value)),
+        (error: unknown) => end(() => reject(error)),
+      );
+    });
+  }
+}
