@@ -34,7 +34,7 @@ export function peek(core: Core, key: string): PeekedEntry | undefined {
 /** Why a read of this key would hit, miss or be stale. Changes nothing. */
 export async function explain(core: Core, key: string): Promise<Explanation> {
   core.assertOpen();
-  if (core.ready !== undefined) await core.whenReady();
+  if (core.following.ready !== undefined) await core.following.whenReady();
   const layers: LayerExplanation[] = [];
   const tags = new Set<string>();
   let oldest: Position = core.invalidations.position;
@@ -67,7 +67,7 @@ function explainMemory(core: Core, key: string): LayerExplanation | undefined {
     return {
       layer,
       answer: "skipped",
-      why: `The log "${core.log.name}" is not followed (${core.logError ?? "it lags"}), so memory is not believed.`,
+      why: `The log "${core.log.name}" is not followed (${core.following.lastError ?? "it lags"}), so memory is not believed.`,
     };
   const now = core.clock.now();
   const raw = core.memory.peek(key);
@@ -200,7 +200,7 @@ function share(part: number, whole: number): number {
 
 /** Which layers work, how far the log is followed, and what the advisor said. */
 export function health(core: Core, advice: readonly string[]): CacheHealth {
-  const logUp = core.ready === undefined && core.trusts();
+  const logUp = core.following.ready === undefined && core.trusts();
   const layers = core.stores.map((store) => ({
     name: store.name,
     state: store.state,

@@ -181,6 +181,8 @@ export interface CacheOptions extends EntryOptions {
   readonly log?: LogFactory | undefined;
   /** How long a process that cannot follow the log still trusts its memory ["5s"]. */
   readonly maxLag?: Duration | undefined;
+  /** How long a process that loads a key holds its lease without a sign of life; renewed while it loads ["10s"]. */
+  readonly lease?: Duration | undefined;
   /** Options chosen per call by name, so that one place can be reviewed. */
   readonly policies?: Readonly<Record<string, EntryOptions>> | undefined;
   /** How values are written to shared stores [`structured()`]. */

@@ -33,7 +33,7 @@ export class Promoter {
     if (verdict !== "invalid" && stored.asOf < known.floor && stored.tags.length > 0) {
       // Older than what this process remembers: the log's own table knows.
       try {
-        for (const last of await core.tagPositions(stored.tags)) {
+        for (const last of await core.following.tagPositions(stored.tags)) {
           if (last.hard > stored.asOf) verdict = "invalid";
           else if (last.soft > stored.asOf && verdict === "valid") verdict = "stale";
         }

@@ -402,7 +402,7 @@ export class Reader {
       throw new OptionError("after", after, "a position that a mutation of this cache returned");
     const known = core.invalidations;
     const reached = (): boolean =>
-      core.ready === undefined && known.knows(after.slice(0, split)) && known.position >= position;
+      core.following.ready === undefined && known.knows(after.slice(0, split)) && known.position >= position;
     if (reached()) return { position, beyondMemory: false };
     return this.#waitFor(reached).then((seen) => (seen ? { position, beyondMemory: false } : BEYOND));
   }
@@ -411,7 +411,7 @@ export class Reader {
     const core = this.#core;
     const until = core.clock.now() + AFTER_WAIT;
     for (let pause = 2; ; pause = Math.min(pause * 2, 32)) {
-      await core.whenReady();
+      await core.following.whenReady();
       try {
         await core.log.catchUp();
       } catch {

@@ -52,7 +52,7 @@ export class Runner {
   /** Runs a load of one key. */
   load(flight: Flight, loader: Loader<unknown>, how: How): void {
     const core = this.#core;
-    if (core.ready === undefined && (core.stores.length === 0 || !flight.options.l2)) {
+    if (core.following.ready === undefined && (core.stores.length === 0 || !flight.options.l2)) {
       // Nothing lies between memory and the loader.
       void this.#callLoader(flight, loader, how);
       return;
@@ -101,11 +101,11 @@ export class Runner {
   async #run(batch: Flight[], how: How, load: (missing: Flight[]) => unknown, lease = true): Promise<void> {
     const core = this.#core;
     try {
-      if (core.ready !== undefined) {
-        await core.whenReady();
+      if (core.following.ready !== undefined) {
+        await core.following.whenReady();
         for (const flight of batch) flight.asOf = core.invalidations.position;
       }
-      const usesStores = core.stores.length > 0 && core.ready === undefined && batch[0]?.options.l2 === true;
+      const usesStores = core.stores.length > 0 && core.following.ready === undefined && batch[0]?.options.l2 === true;
       if (!usesStores) {
         await load(batch);
         return;
@@ -416,7 +416,7 @@ export class Runner {
   async #forgetElsewhere(key: string): Promise<void> {
     const core = this.#core;
     for (const store of core.stores.toReversed()) await store.remove([key]);
-    if (core.log.shared) await core.append([{ kind: "keys", keys: [key] }]);
+    if (core.log.shared) await core.following.append([{ kind: "keys", keys: [key] }]);
   }
 
   #failed(flight: Flight, error: unknown, how: How): void {

@@ -67,7 +67,7 @@ export class Writer {
     const stores = resolved.l2 ? core.stores : [];
     if (stores.length > 0) for (const [key, value] of valid) encoded.set(key, encodeFor(core, key, value));
     const keys = [...new Set(valid.map(([key]) => key))];
-    if (keys.length === 0) return { position: core.show(core.invalidations.position) };
+    if (keys.length === 0) return { position: core.following.show(core.invalidations.position) };
     return core.tracked(
       this.#turns.take(keys, () => this.#setInTurn(keys, new Map(valid), encoded, resolved)),
     );
@@ -80,7 +80,7 @@ export class Writer {
     resolved: LifetimeOptions,
   ): Promise<{ position: string }> {
     const core = this.#core;
-    if (core.ready !== undefined) await core.writable();
+    if (core.following.ready !== undefined) await core.following.writable();
     const asOf = core.invalidations.position;
     const made = new Map<string, Entry>();
     for (const [key, value] of values) {
@@ -102,7 +102,7 @@ export class Writer {
         if (writes.length > 0) await store.write(writes);
         if (gone.length > 0) await store.remove(gone);
       }
-      const position = await core.append([{ kind: "keys", keys }]);
+      const position = await core.following.append([{ kind: "keys", keys }]);
       for (const [key, entry] of made) {
         // Another process wrote or invalidated it meanwhile: the next read asks the stores (P1).
         if (!resolved.l1 || core.overtaken(key)) continue;
@@ -111,7 +111,7 @@ export class Writer {
       }
       core.counters.sets += made.size;
       if (core.events.wants("set")) for (const key of made.keys()) core.events.emit("set", { key });
-      return { position: core.show(position) };
+      return { position: core.following.show(position) };
     } finally {
       core.written(keys);
     }
@@ -150,9 +150,9 @@ export class Writer {
     const soft = options.soft === true;
     if (options.dryRun === true) return this.#countKeys(unique);
     if (unique.length === 0)
-      return { position: core.show(core.invalidations.position), layers: {}, pending: [] };
+      return { position: core.following.show(core.invalidations.position), layers: {}, pending: [] };
     const removal = this.#turns.take(unique, async () => {
-      if (core.ready !== undefined) await core.writable();
+      if (core.following.ready !== undefined) await core.following.writable();
       const layers: Record<string, number | undefined> = {};
       const pending: string[] = [];
       for (const store of core.stores.toReversed()) {
@@ -163,11 +163,11 @@ export class Writer {
       const now = core.clock.now();
       if (core.memory !== undefined)
         layers.memory = unique.filter((key) => core.glance(key, now) !== undefined).length;
-      const position = await core.append([
+      const position = await core.following.append([
         soft ? { kind: "keys", keys: unique, soft } : { kind: "keys", keys: unique },
       ]);
       core.counters.invalidations++;
-      return { position: core.show(position), layers, pending };
+      return { position: core.following.show(position), layers, pending };
     });
     return core.tracked(removal);
   }
@@ -245,8 +245,8 @@ export class Writer {
     const core = this.#core;
     check(core, options);
     if (options.dryRun === true) return this.#count(scope, options.signal);
-    if (core.ready !== undefined) await core.writable();
-    const position = await core.tracked(core.append([record]));
+    if (core.following.ready !== undefined) await core.following.writable();
+    const position = await core.tracked(core.following.append([record]));
     core.counters.invalidations++;
     if (record.kind === "clear") {
       const { generation } = record;
@@ -261,7 +261,7 @@ export class Writer {
     const layers: Record<string, number | undefined> = {};
     if (core.memory !== undefined) layers.memory = undefined;
     for (const store of core.stores) layers[store.name] = undefined;
-    return { position: core.show(position), layers, pending: [] };
+    return { position: core.following.show(position), layers, pending: [] };
   }
 
   /** Reclaims what a pattern made unusable; reads refuse it already. Then the log may forget the pattern. */
@@ -282,7 +282,7 @@ export class Writer {
     }
     if (signal.aborted) return;
     // A process that lags may still store an older entry for as long as it trusts itself; twice that is safe.
-    core.clock.setTimer(2 * core.maxLag, () => {
+    core.clock.setTimer(2 * core.following.maxLag, () => {
       if (!core.closed) core.background(Promise.resolve(core.log.swept({ record, position })));
     });
   }

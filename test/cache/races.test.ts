@@ -14,7 +14,7 @@ import { type SharedLog, sharedLog } from "./shared-log.ts";
 function processes(options: CacheOptions = {}, log: SharedLog = sharedLog()) {
   const clock = manualClock();
   const faults = faulty(mapStore({ log }));
-  const context: LayerContext = { cacheName: "cache", clock, random: Math.random, warn: () => undefined };
+  const context: LayerContext = { cacheName: "cache", maxLag: 5_000, clock, random: Math.random, warn: () => undefined };
   const start = (more: CacheOptions = {}, layer: StoreLayer = faults.layer) =>
     createCache({
       clock,
@@ -194,7 +194,7 @@ describe("reclaiming in the background", () => {
     await clock.advance(1_000);
     const left = (await raw.read(["user:1", "user:2", "post:1"])).map((read) => read.found !== undefined);
     expect(left).toEqual([false, true, true]);
-    const late = log({ cacheName: "cache", clock, random: Math.random, warn: () => undefined });
+    const late = log({ cacheName: "cache", maxLag: 5_000, clock, random: Math.random, warn: () => undefined });
     expect(await late.patterns()).toHaveLength(1);
     await clock.advance(10_000);
     expect(await late.patterns()).toEqual([]);
@@ -210,7 +210,7 @@ describe("reclaiming in the background", () => {
     await clock.advance(60_000);
     stop();
     expect(
-      await log({ cacheName: "cache", clock, random: Math.random, warn: () => undefined }).patterns(),
+      await log({ cacheName: "cache", maxLag: 5_000, clock, random: Math.random, warn: () => undefined }).patterns(),
     ).toHaveLength(1);
     expect(await start().get("user:1")).toBeUndefined();
   });

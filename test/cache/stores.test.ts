@@ -138,7 +138,7 @@ describe("two stores", () => {
     const { cache, clock } = testCache({ layers: [near, far], ttl: "1h" });
     await cache.getOrSet("k", () => "v");
     await clock.advance(0);
-    const nearOnly = near.open({ cacheName: "cache", clock, random: Math.random, warn: () => undefined });
+    const nearOnly = near.open({ cacheName: "cache", maxLag: 5_000, clock, random: Math.random, warn: () => undefined });
     await nearOnly.remove(["k"]);
     const answers: string[] = [];
     const report = ({ layer }: { layer: string }): void => void answers.push(layer);
@@ -181,7 +181,7 @@ describe("stampede protection across processes", () => {
     expect(await second).toBe("first");
 
     // A holder that died renews nothing: its lease runs out.
-    const raw = store.open({ cacheName: "cache", clock, random: Math.random, warn: () => undefined });
+    const raw = store.open({ cacheName: "cache", maxLag: 5_000, clock, random: Math.random, warn: () => undefined });
     await raw.read(["dead"], { lease: 10_000 });
     const taken = two.getOrSet("dead", () => "taken over");
     await clock.advance(9_000);
@@ -435,7 +435,7 @@ describe("a store in trouble", () => {
     const store = mapStore();
     const faults = faulty(store);
     const { cache, clock } = testCache({ layers: [faults.layer] });
-    const raw = store.open({ cacheName: "cache", clock, random: Math.random, warn: () => undefined });
+    const raw = store.open({ cacheName: "cache", maxLag: 5_000, clock, random: Math.random, warn: () => undefined });
     await cache.setMany(Array.from({ length: 10_002 }, (_, i) => [`k${i}`, i] as const));
     faults.fail();
     await cache.delete("k0");
@@ -453,7 +453,7 @@ describe("a store in trouble", () => {
     const store = mapStore();
     const { cache, clock } = testCache({ layers: [store] });
     await cache.set("k", { a: 1 });
-    const raw = store.open({ cacheName: "cache", clock, random: Math.random, warn: () => undefined });
+    const raw = store.open({ cacheName: "cache", maxLag: 5_000, clock, random: Math.random, warn: () => undefined });
     const entry = (await raw.read(["k"]))[0]?.found?.entry;
     if (entry === undefined) throw new Error("no entry");
     await raw.write([["k", { ...entry, value: new Uint8Array([9, 9, 9]) }]]);

@@ -31,7 +31,7 @@ afterAll(() => {
 });
 
 const context = (warnings: string[] = [], clock = manualClock()) => ({
-  cacheName: "t",
+  cacheName: "t", maxLag: 5_000,
   clock,
   random: Math.random,
   warn: (message: string) => void warnings.push(message),

@@ -47,7 +47,7 @@ logContract({ describe, it }, "disk", () => {
 });
 
 const context = (clock = manualClock(), warn: (message: string) => void = () => undefined) => ({
-  cacheName: "t",
+  cacheName: "t", maxLag: 5_000,
   clock,
   random: Math.random,
   warn,
@@ -354,7 +354,7 @@ describe("two processes on one disk store", () => {
       const store = disk({ path }).open({
         ...context(manualClock(), (message) => warnings.push(message)),
         clock: systemClock(), // the other process's entries are stamped with the real time
-        cacheName: "shared",
+        cacheName: "shared", maxLag: 5_000,
       });
       const keys: string[] = [];
       for await (const batch of store.keys("")) keys.push(...batch);
