@@ -267,6 +267,8 @@ export interface CollectionOptions<V, K extends string | number | bigint> extend
   readonly write?: "through" | "around" | undefined;
   readonly tags?: readonly string[] | ((value: V, key: K) => readonly string[]) | undefined;
   readonly schema?: StandardSchemaV1<unknown, V> | undefined;
+  /** Version of the value's shape, besides what `schema` tells: entries stored with another are a miss. */
+  readonly version?: string | number | undefined;
 }
 
 /** Options of a read of a collection. */

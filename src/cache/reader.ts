@@ -1,13 +1,15 @@
 import { OptionError } from "../base/errors.ts";
+import { schemaFingerprint, shapeOf } from "../base/fingerprint.ts";
 import type { Position } from "../coherence/log.ts";
 import type { Core } from "./core.ts";
 import type { Entry } from "./entry.ts";
 import { Flight, type Outcome } from "./flight.ts";
 import { handOut } from "./isolation.ts";
+import { type How, Loads } from "./loads.ts";
 import type { Answer, BatchLoader, GetOptions, GetOrSetOptions, Loader } from "./options.ts";
 import { Promoter } from "./promoter.ts";
 import type { LifetimeOptions } from "./resolve.ts";
-import { type How, Runner } from "./runner.ts";
+import { Runner } from "./runner.ts";
 import { awaitFlight } from "./waiting.ts";
 
 /** Milliseconds after which a load that does not end no longer keeps its key: the next caller starts another. */
@@ -27,7 +29,8 @@ export class Reader {
 
   constructor(core: Core) {
     this.#core = core;
-    this.#runner = new Runner(core, new Promoter(core));
+    const promoter = new Promoter(core);
+    this.#runner = new Runner(core, promoter, new Loads(core, promoter));
   }
 
   /**
@@ -109,7 +112,7 @@ export class Reader {
       const name = names[i] as K; // names has one for each key
       const seen = this.#fromMemory(key, resolved, options ?? {}, past, (entry) => {
         if (core.flights.load(key) === undefined)
-          background.set(key, { flight: this.#newLoad(key, resolved, entry, true), name });
+          background.set(key, { flight: this.#newLoad(key, resolved, entry, true, options), name });
       });
       if (seen.kind === "hit") {
         results[i] = handOut(seen.value, core.isolate);
@@ -122,7 +125,7 @@ export class Reader {
       let flight = this.#joinable(key, options, past.position);
       const joined = flight !== undefined;
       if (flight === undefined) {
-        flight = this.#newLoad(key, resolved, seen.stale, false);
+        flight = this.#newLoad(key, resolved, seen.stale, false, options);
         started.set(key, { flight, name });
       }
       const retry = (): Promise<unknown> =>
@@ -198,13 +201,17 @@ export class Reader {
   ): Promise<unknown> {
     const seen = this.#fromMemory(key, resolved, options, past, (entry) => {
       if (this.#core.flights.load(key) === undefined)
-        this.#runner.load(this.#newLoad(key, resolved, entry, true), loader, this.#how(options, true));
+        this.#runner.load(
+          this.#newLoad(key, resolved, entry, true, options),
+          loader,
+          this.#how(options, true),
+        );
     });
     if (seen.kind === "hit") return this.#handOut(seen.value);
     if (seen.kind === "error") return Promise.reject(seen.error);
     let flight = this.#joinable(key, options, past.position);
     const joined = flight !== undefined;
-    flight ??= this.#newLoad(key, resolved, seen.stale, false);
+    flight ??= this.#newLoad(key, resolved, seen.stale, false, options);
     // Before the run: a loader that answers at once settles the flight within it.
     const wait = this.#wait(flight, joined, resolved, options, () =>
       attempt < 3 ? this.#getOrSet(key, loader, options, attempt + 1) : undefined,
@@ -231,7 +238,9 @@ export class Reader {
     }
     const running = core.flights.read(key);
     const joined = running !== undefined && running.asOf >= past.position && options.stale !== true;
-    const flight = joined ? running : new Flight(key, resolved, core.invalidations.position, now, undefined);
+    const flight = joined
+      ? running
+      : new Flight(key, resolved, core.invalidations.position, now, undefined, shapeOfCall(options));
     const wait = this.#wait(flight, joined, resolved, options, () => undefined);
     if (!joined) {
       core.flights.addRead(flight);
@@ -301,9 +310,16 @@ export class Reader {
     core.background(Promise.all(core.stores.map((store) => store.touch(key, entry.sliding))));
   }
 
-  #newLoad(key: string, resolved: LifetimeOptions, stale: Entry | undefined, background: boolean): Flight {
+  #newLoad(
+    key: string,
+    resolved: LifetimeOptions,
+    stale: Entry | undefined,
+    background: boolean,
+    options: GetOrSetOptions | undefined,
+  ): Flight {
     const core = this.#core;
-    const flight = new Flight(key, resolved, core.invalidations.position, core.clock.now(), stale);
+    const { position } = core.invalidations;
+    const flight = new Flight(key, resolved, position, core.clock.now(), stale, shapeOfCall(options));
     flight.background = background;
     core.flights.addLoad(flight);
     return flight;
@@ -314,7 +330,10 @@ export class Reader {
     const flight = this.#core.flights.load(key);
     if (flight === undefined || flight.aborted || flight.asOf < after) return undefined;
     // A load that never ends must not keep its key busy for ever; its value is then not stored any more.
-    if (this.#core.clock.now() - flight.startedAt > MAX_EXCLUSIVE) return undefined;
+    const age = this.#core.clock.now() - flight.startedAt;
+    if (age > MAX_EXCLUSIVE) return undefined;
+    // P2: without the log nobody tells that what it reads is outdated.
+    if (age > this.#core.following.maxLag && !this.#core.trusts()) return undefined;
     // "Load now" is met by a load whose loader has not been called yet.
     return options?.fresh === true && flight.loading ? undefined : flight;
   }
@@ -452,6 +471,16 @@ function isPlain(options: GetOrSetOptions): boolean {
   );
 }
 
-function pickGet({ policy, l1, l2, after, report, signal }: GetOrSetOptions): GetOptions {
-  return { policy, l1, l2, after, report, signal };
+function pickGet({ policy, l1, l2, after, report, signal, version }: GetOrSetOptions): GetOptions {
+  return { policy, l1, l2, after, report, signal, version };
+}
+
+/** The shape that a call says its values are of; 0: none. */
+export function shapeOfCall(
+  options:
+    | { readonly version?: string | number | undefined; readonly schema?: GetOrSetOptions["schema"] }
+    | undefined,
+): number {
+  if (options?.version !== undefined) return shapeOf(String(options.version));
+  return options?.schema === undefined ? 0 : shapeOf(schemaFingerprint(options.schema));
 }
