@@ -6,18 +6,19 @@ import type { Entry } from "./entry.ts";
 import { Flight, type Outcome } from "./flight.ts";
 import { handOut } from "./isolation.ts";
 import { type How, Loads } from "./loads.ts";
-import type { Answer, BatchLoader, GetOptions, GetOrSetOptions, Loader } from "./options.ts";
+import type { BatchLoader, GetOptions, GetOrSetOptions, Loader } from "./options.ts";
 import { Promoter } from "./promoter.ts";
+import { type Reach, reach } from "./reach.ts";
 import type { LifetimeOptions } from "./resolve.ts";
 import { Runner } from "./runner.ts";
+import { Shadow } from "./shadow.ts";
+import { count, countMemory } from "./tally.ts";
 import { awaitFlight } from "./waiting.ts";
 
 /** Milliseconds after which a load that does not end no longer keeps its key: the next caller starts another. */
 const MAX_EXCLUSIVE = 300_000;
 /** Memory hits are timed one in this many: timing costs more than the hit. */
 const SAMPLE = 256;
-/** How long `after` waits for the follower before the read goes past memory. */
-const AFTER_WAIT = 250;
 
 type Waited = "signal" | "report";
 type ReadOptions = Pick<GetOrSetOptions, Waited>;
@@ -26,10 +27,12 @@ type ReadOptions = Pick<GetOrSetOptions, Waited>;
 export class Reader {
   readonly #core: Core;
   readonly #runner: Runner;
+  readonly #shadow: Shadow;
 
   constructor(core: Core) {
     this.#core = core;
     const promoter = new Promoter(core);
+    this.#shadow = new Shadow(core);
     this.#runner = new Runner(core, promoter, new Loads(core, promoter));
   }
 
@@ -70,7 +73,7 @@ export class Reader {
       const resolved = core.resolve(options);
       const call = options ?? {};
       call.signal?.throwIfAborted();
-      const past = this.#reach(call);
+      const past = reach(this.#core, call);
       if (past instanceof Promise) return past.then((to) => this.#get(key, resolved, call, to));
       return this.#get(key, resolved, call, past);
     } catch (error) {
@@ -96,8 +99,8 @@ export class Reader {
       throw new OptionError("loader", loader, "a function that gets the missing values as a Map");
     const resolved = core.resolve(options);
     options?.signal?.throwIfAborted();
-    const reach = this.#reach(options);
-    const past = reach instanceof Promise ? await reach : reach;
+    const reached = reach(this.#core, options);
+    const past = reached instanceof Promise ? await reached : reached;
     const results: unknown[] = new Array(keys.length);
     const waits: Promise<void>[] = [];
     const started = new Map<string, { flight: Flight; name: K }>();
@@ -131,7 +134,7 @@ export class Reader {
       const retry = (): Promise<unknown> =>
         this.getOrSetMany([key], [name], loader, options).then(([value]) => value);
       waits.push(
-        this.#wait(flight, joined, resolved, options ?? {}, retry).then((value) => {
+        this.#wait(flight, joined, resolved, options ?? {}, undefined, retry).then((value) => {
           results[i] = value;
         }),
       );
@@ -179,7 +182,7 @@ export class Reader {
       const call = options ?? {};
       if (call.signal?.aborted === true) return Promise.reject(call.signal.reason);
       if (call.onlyCached === true) return this.get(key, { ...pickGet(call) });
-      const past = this.#reach(call);
+      const past = reach(this.#core, call);
       if (past instanceof Promise)
         return past.then((to) => {
           call.signal?.throwIfAborted();
@@ -207,13 +210,20 @@ export class Reader {
           this.#how(options, true),
         );
     });
-    if (seen.kind === "hit") return this.#handOut(seen.value);
+    if (seen.kind === "hit") {
+      if (seen.fresh) this.#shadow.sample(key, seen.value, seen.tags, loader, resolved, options);
+      return this.#handOut(seen.value);
+    }
     if (seen.kind === "error") return Promise.reject(seen.error);
     let flight = this.#joinable(key, options, past.position);
     const joined = flight !== undefined;
     flight ??= this.#newLoad(key, resolved, seen.stale, false, options);
     // Before the run: a loader that answers at once settles the flight within it.
-    const wait = this.#wait(flight, joined, resolved, options, () =>
+    const landed =
+      resolved.shadow === 0
+        ? undefined
+        : (value: unknown) => this.#shadow.sample(key, value, resolved.tags, loader, resolved, options);
+    const wait = this.#wait(flight, joined, resolved, options, landed, () =>
       attempt < 3 ? this.#getOrSet(key, loader, options, attempt + 1) : undefined,
     );
     if (!joined) this.#runner.load(flight, loader, this.#how(options, false));
@@ -228,12 +238,12 @@ export class Reader {
     const stale = options.stale === true ? usable : undefined;
     if (usable !== undefined && (now < usable.freshUntil || stale !== undefined)) {
       if (now < usable.freshUntil) this.#slide(key, usable, now, resolved);
-      this.#countMemory(key, usable, now, options.report);
+      countMemory(core, key, usable, now, options.report);
       return this.#handOut(usable.value);
     }
     core.memoryCounters.misses++;
     if (core.stores.length === 0 || !resolved.l2) {
-      this.#count(NOTHING, key, options.report);
+      count(core, NOTHING, key, options.report);
       return Promise.resolve(undefined);
     }
     const running = core.flights.read(key);
@@ -241,7 +251,7 @@ export class Reader {
     const flight = joined
       ? running
       : new Flight(key, resolved, core.invalidations.position, now, undefined, shapeOfCall(options));
-    const wait = this.#wait(flight, joined, resolved, options, () => undefined);
+    const wait = this.#wait(flight, joined, resolved, options, undefined, () => undefined);
     if (!joined) {
       core.flights.addRead(flight);
       this.#runner.read(flight, options.stale === true);
@@ -287,8 +297,8 @@ export class Reader {
       }
       refresh(entry);
     }
-    this.#countMemory(key, entry, now, options.report);
-    return { kind: "hit", value: entry.value };
+    countMemory(core, key, entry, now, options.report);
+    return { kind: "hit", value: entry.value, tags: entry.tags, fresh };
   }
 
   /** XFetch: expires early with a probability that grows towards the expiry and with the cost of a load. */
@@ -343,6 +353,7 @@ export class Reader {
     joined: boolean,
     resolved: LifetimeOptions,
     options: ReadOptions,
+    hit: ((value: unknown) => void) | undefined,
     retry: () => Promise<unknown> | undefined,
   ): Promise<unknown> {
     const core = this.#core;
@@ -357,7 +368,8 @@ export class Reader {
         const again = retry();
         if (again !== undefined) return again;
       }
-      this.#count(outcome, flight.key, options.report);
+      count(core, outcome, flight.key, options.report);
+      if (outcome.state === "fresh") hit?.(outcome.value);
       return handOut(outcome.value, core.isolate);
     };
     return awaitFlight(core, flight, resolved, options.signal, deliver);
@@ -367,93 +379,18 @@ export class Reader {
     return { loads: true, fresh: options?.fresh === true, eager, schema: options?.schema };
   }
 
-  #countMemory(key: string, entry: Entry, now: number, report: ((answer: Answer) => void) | undefined): void {
-    const state = now < entry.freshUntil ? "fresh" : "stale";
-    this.#count(
-      {
-        value: undefined,
-        layer: "memory",
-        state,
-        age: now - entry.storedAt,
-        ttl: entry.freshUntil - now,
-        outdatedBy: 0,
-      },
-      key,
-      report,
-    );
-  }
-
-  #count(outcome: Outcome, key: string, report: ((answer: Answer) => void) | undefined): void {
-    const { counters, events, memoryCounters } = this.#core;
-    const { layer, state } = outcome;
-    if (state === "miss") {
-      counters.misses++;
-      if (events.wants("miss")) events.emit("miss", { key });
-    } else {
-      if (state === "stale") counters.staleHits++;
-      else counters.hits++;
-      if (layer === "memory") {
-        if (state === "stale") memoryCounters.staleHits++;
-        else memoryCounters.hits++;
-      }
-      if (events.wants("hit")) events.emit("hit", { key, layer, stale: state === "stale" });
-    }
-    if (report === undefined) return;
-    try {
-      report({ layer, state, age: outcome.age, ttl: outcome.ttl });
-    } catch {
-      counters.listenerErrors++; // as with listeners of events: what they throw harms nobody
-    }
-  }
-
   #handOut(value: unknown): Promise<unknown> {
     return Promise.resolve(handOut(value, this.#core.isolate));
   }
-
-  /** Read-your-writes (P4): waits until the follower has seen `after`, else the read goes past memory. */
-  #reach(options: { readonly after?: string | undefined } | undefined): Reach | Promise<Reach> {
-    const after = options?.after;
-    if (after === undefined || after === "") return NOWHERE;
-    const core = this.#core;
-    const split = typeof after === "string" ? after.lastIndexOf(":") : -1;
-    const position = split > 0 ? Number(after.slice(split + 1)) : Number.NaN;
-    if (!Number.isSafeInteger(position) || position < 0)
-      throw new OptionError("after", after, "a position that a mutation of this cache returned");
-    const known = core.invalidations;
-    const reached = (): boolean =>
-      core.following.ready === undefined && known.knows(after.slice(0, split)) && known.position >= position;
-    if (reached()) return { position, beyondMemory: false };
-    return this.#waitFor(reached).then((seen) => (seen ? { position, beyondMemory: false } : BEYOND));
-  }
-
-  async #waitFor(reached: () => boolean): Promise<boolean> {
-    const core = this.#core;
-    const until = core.clock.now() + AFTER_WAIT;
-    for (let pause = 2; ; pause = Math.min(pause * 2, 32)) {
-      await core.following.whenReady();
-      try {
-        await core.log.catchUp();
-      } catch {
-        return false; // the log does not answer: its health says so
-      }
-      if (reached()) return true;
-      if (core.clock.now() >= until) return false;
-      await core.sleep(pause);
-    }
-  }
 }
-
-/** From which position on a read must see changes, and whether memory may answer it. */
-interface Reach {
-  readonly position: Position;
-  readonly beyondMemory: boolean;
-}
-const NOWHERE: Reach = { position: 0, beyondMemory: false };
-/** Past memory, and past everything under way: the stores alone are sure to have seen it. */
-const BEYOND: Reach = { position: Number.POSITIVE_INFINITY, beyondMemory: true };
 
 type Seen =
-  | { readonly kind: "hit"; readonly value: unknown }
+  | {
+      readonly kind: "hit";
+      readonly value: unknown;
+      readonly tags: readonly string[];
+      readonly fresh: boolean;
+    }
   | { readonly kind: "error"; readonly error: unknown }
   | { readonly kind: "miss"; readonly stale: Entry | undefined };
 
