@@ -115,10 +115,12 @@ export class GuardedStore {
     if (late !== undefined) {
       // A write that timed out may still land, behind newer ones: then it has to go as well.
       this.#late++;
-      late.then(() => this.#owe(keys), noop).finally(() => {
-        this.#late--;
-        this.#tellPaid();
-      });
+      late
+        .then(() => this.#owe(keys), noop)
+        .finally(() => {
+          this.#late--;
+          this.#tellPaid();
+        });
     }
     return false;
   }

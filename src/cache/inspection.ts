@@ -168,6 +168,12 @@ export function stats(core: Core): CacheStats {
     evictions: counters.evictions,
     refused: counters.refused,
     inFlight: core.flights.size,
+    shadow: {
+      checks: counters.shadowChecks,
+      stale: counters.shadowStale,
+      rate: share(counters.shadowStale, counters.shadowChecks),
+      errors: counters.shadowErrors,
+    },
     load: counters.load.stats(),
     layers,
   };
@@ -213,6 +219,8 @@ export function health(core: Core, advice: readonly string[]): CacheHealth {
     log: {
       name: core.log.name,
       state: logUp ? "up" : "down",
+      since: core.following.since(),
+      lastError: core.following.lastError,
       generation: core.invalidations.generation,
       position: core.invalidations.position,
       lag: core.log.lag(),

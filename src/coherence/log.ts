@@ -39,7 +39,9 @@ export interface Appended {
 
 /** Whether a record has to be remembered until it is swept: see {@link ActivePattern}. */
 export function isPattern(record: LogRecord): record is ActivePattern["record"] {
-  return record.kind === "prefix" || record.kind === "glob" || (record.kind === "keys" && record.pending === true);
+  return (
+    record.kind === "prefix" || record.kind === "glob" || (record.kind === "keys" && record.pending === true)
+  );
 }
 
 /** Where a log stands. Positions of two generations cannot be compared. */

@@ -190,7 +190,10 @@ export function storeContract(
         const stale = await one(store, "k", { lease: 10_000 });
         assert.ok(stale.found !== undefined && stale.lease !== undefined && stale.lease !== "busy");
         assert.ok((await one(store, "k")).found !== undefined);
-        assert.equal(await store.fill("k", storedEntry({ value: Buffer.from("new") }), stale.lease), "stored");
+        assert.equal(
+          await store.fill("k", storedEntry({ value: Buffer.from("new") }), stale.lease),
+          "stored",
+        );
         assert.equal(bytesOf(await one(store, "k")).toString(), "new");
       },
     );

@@ -8,7 +8,8 @@ import { storedEntry } from "../../src/testing/index.ts";
 const unhandled: string[] = [];
 process.on("unhandledRejection", (error) => void unhandled.push(String(error)));
 const store = disk({ path: process.argv[2] ?? "" }).open({
-  cacheName: "t", maxLag: 5_000,
+  cacheName: "t",
+  maxLag: 5_000,
   clock: systemClock(),
   random: Math.random,
   warn: () => undefined,

@@ -87,8 +87,7 @@ export class DiskLog implements Log {
         this.#records.put(positionKey(position), Buffer.from(JSON.stringify(record)));
         if (record.kind === "tags")
           for (const tag of record.tags) this.#markTag(tag, position, record.soft === true);
-        if (isPattern(record))
-          this.#patterns.put(positionKey(position), Buffer.from(JSON.stringify(record)));
+        if (isPattern(record)) this.#patterns.put(positionKey(position), Buffer.from(JSON.stringify(record)));
         if (record.kind === "clear") ({ generation } = record);
       }
       this.#meta.put(HEAD, Buffer.from(JSON.stringify({ generation, position })));

@@ -2,7 +2,15 @@ import { createHash, randomBytes } from "node:crypto";
 import type { Timer } from "../../base/clock.ts";
 import { RefusedError, StoreError } from "../../base/errors.ts";
 import type { LayerContext, Position } from "../../coherence/log.ts";
-import type { FillResult, FoundEntry, ReadOptions, Store, StoredEntry, StoreRead, StoreStats } from "../store.ts";
+import type {
+  FillResult,
+  FoundEntry,
+  ReadOptions,
+  Store,
+  StoredEntry,
+  StoreRead,
+  StoreStats,
+} from "../store.ts";
 import type { Environment, Table } from "./environment.ts";
 import { decodeRecord, encodeRecord, orderOf } from "./format.ts";
 

@@ -27,7 +27,16 @@ export function encodeRecord({ entry, storedAt, order }: DiskRecord): Buffer {
   record[1] = generation.length;
   record.writeUInt16LE(tags.length, 2);
   let at = 4;
-  for (const number of [storedAt, order, entry.ttl, entry.grace, entry.asOf, entry.cost, entry.sliding, entry.shape])
+  for (const number of [
+    storedAt,
+    order,
+    entry.ttl,
+    entry.grace,
+    entry.asOf,
+    entry.cost,
+    entry.sliding,
+    entry.shape,
+  ])
     at = record.writeDoubleLE(number, at);
   at += generation.copy(record, at);
   for (const tag of tags) {
