@@ -1,4 +1,4 @@
-import type { ActivePattern, LogRecord, Position } from "../../coherence/log.ts";
+import { type ActivePattern, isPattern, type LogRecord, type Position } from "../../coherence/log.ts";
 
 /**
  * What takes the place of a record that cannot be understood, such as one of a newer version: nothing known
@@ -20,13 +20,6 @@ export function parseRecord(text: string): LogRecord {
 export function parsePattern(position: Position, text: string): ActivePattern {
   const record = parseRecord(text);
   return isPattern(record) ? { position, record } : { position, record: { kind: "prefix", prefix: "" } };
-}
-
-/** Whether the log remembers a record until it is swept. */
-export function isPattern(record: LogRecord): record is LogRecord & ActivePattern["record"] {
-  return (
-    record.kind === "prefix" || record.kind === "glob" || (record.kind === "keys" && record.pending === true)
-  );
 }
 
 /** Whether two patterns concern the same entries. */

@@ -1,5 +1,11 @@
 import { randomBytes } from "node:crypto";
-import type { ActivePattern, LogHead, Position, TagPositions } from "../../coherence/log.ts";
+import {
+  type ActivePattern,
+  isPattern,
+  type LogHead,
+  type Position,
+  type TagPositions,
+} from "../../coherence/log.ts";
 import type {
   Applied,
   LogServer,
@@ -8,7 +14,7 @@ import type {
   SignedRecord,
 } from "../../coherence/log-server.ts";
 import type { DedicatedNode, RedisLink, Reply, Script } from "./redis-link.ts";
-import { isPattern, isSamePattern, parsePattern, parseRecord } from "./redis-log-record.ts";
+import { isSamePattern, parsePattern, parseRecord } from "./redis-log-record.ts";
 import { listOf, numberOf, recordsOf, standingOf, textOf } from "./redis-log-reply.ts";
 import {
   appendScript,
