@@ -31,8 +31,14 @@ export function standingOf(reply: Reply | undefined): Standing {
   throw unexpected(reply);
 }
 
+/** A record as the stream keeps it. */
+export interface StreamRecord extends ServerRecord {
+  /** Id of the record before it; undefined in one of another format. */
+  readonly before: string | undefined;
+}
+
 /** What XREAD answers of one stream: none when the wait ended without a record. */
-export function recordsOf(reply: Reply): ServerRecord[] {
+export function recordsOf(reply: Reply): StreamRecord[] {
   if (reply === null) return [];
   const streams = listOf(reply);
   // RESP2: a list of [stream, entries]; RESP3: a map, which clients may give as stream, entries, ...
@@ -44,14 +50,19 @@ export function recordsOf(reply: Reply): ServerRecord[] {
   });
 }
 
-function recordOf(position: Position, fields: Reply | undefined): ServerRecord {
+function recordOf(position: Position, fields: Reply | undefined): StreamRecord {
   const list = Array.isArray(fields) ? fields : [];
   const field = (name: string): string | undefined => {
     const at = list.findIndex((one, index) => index % 2 === 0 && textOf(one) === name);
     return at < 0 ? undefined : textOf(list[at + 1]);
   };
   const record = field("r");
-  return { position, id: field("i") ?? "", record: record === undefined ? EVERYTHING : parseRecord(record) };
+  return {
+    position,
+    id: field("i") ?? "",
+    before: field("a"),
+    record: record === undefined ? EVERYTHING : parseRecord(record),
+  };
 }
 
 /** The scripts of the log give every record an id that ends in `-0`: others are not of this log. */

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { StoreError } from "../../base/errors.ts";
 import {
   type ActivePattern,
   isPattern,
@@ -60,6 +61,10 @@ export class RedisLogServer implements LogServer {
   #highest: Position = 0;
   /** Name of the founding that this process's follower is in. */
   #founding: string | undefined;
+  /** Name of the server process that last confirmed what this process's follower applied. */
+  #confirmedBy = "";
+  /** The last record that was answered: the next one names it, or is of another history. */
+  #last: Applied | undefined;
   #lease = 0;
 
   /** @param ownsLink whether the link is closed with the log. */
@@ -78,21 +83,21 @@ export class RedisLogServer implements LogServer {
   async join(node: string, applied: Applied | undefined, lease: number): Promise<ServerHead> {
     this.#lease = Math.ceil(lease);
     this.#see(applied?.position ?? 0);
-    const [generation, at, id, standing, founding] = listOf(
+    const [generation, at, id, standing, founding, run] = listOf(
       await runScript((command) => this.#dedicated.send(command), joinScript, this.#keys, [
         ...this.#founder(),
-        ...[node, String(applied?.position ?? ""), applied?.id ?? ""],
+        ...[node, String(applied?.position ?? ""), applied?.id ?? "", this.#confirmedBy],
       ]),
     );
+    const head = { generation: textOf(generation), position: this.#see(numberOf(at)), id: textOf(id) };
     const answer = standingOf(standing);
     // A follower that must begin again is in the history it came from until it has.
-    if (answer !== "other") this.#founding = textOf(founding);
-    return {
-      generation: textOf(generation),
-      position: this.#see(numberOf(at)),
-      id: textOf(id),
-      standing: answer,
-    };
+    if (answer !== "other") {
+      this.#founding = textOf(founding);
+      this.#confirmedBy = textOf(run);
+      this.#last = answer === "same" ? applied : head;
+    }
+    return { ...head, standing: answer };
   }
 
   async append(records: readonly SignedRecord[]): Promise<LogHead> {
@@ -109,7 +114,15 @@ export class RedisLogServer implements LogServer {
         ...["streams", this.#log, `${after}-0`],
       ]),
     );
-    this.#see(records.at(-1)?.position ?? 0);
+    let last = this.#last?.position === after ? this.#last : undefined;
+    for (const { position, id, before } of records) {
+      // The connection was made anew in between, to a server with another history that goes on from the same place.
+      if (last !== undefined && position === last.position + 1 && before !== undefined && before !== last.id)
+        throw new StoreError("Redis has another history of the log than it had.");
+      last = { position, id };
+    }
+    if (last !== undefined) this.#last = last;
+    this.#see(last?.position ?? 0);
     return records;
   }
 

@@ -7,7 +7,8 @@ local kept, most_tags, most_patterns = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV
 local head = current()
 
 local function add(id, json)
-  return redis.pcall('XADD', LOG, 'MAXLEN', '~', kept, int(head.p + 1) .. '-0', 'r', json, 'i', id)
+  return redis.pcall('XADD', LOG, 'MAXLEN', '~', kept, int(head.p + 1) .. '-0', 'r', json, 'i', id,
+    'a', head.i)
 end
 
 -- All that is remembered of tags, forgotten: everything up to here counts as invalidated.

@@ -1,12 +1,14 @@
 -- Registers a follower and tells where the log stands against it; founds the log if it is not there.
--- ARGV[4] node, ARGV[5] position applied ('' for none), ARGV[6] id there
--- Reply: generation, position, id there, standing, name of the founding
-local node, applied, id = ARGV[4], tonumber(ARGV[5]), ARGV[6]
+-- ARGV[4] node, ARGV[5] position applied ('' for none), ARGV[6] id there,
+--   ARGV[7] name of the server process that last confirmed what was applied
+-- Reply: generation, position, id there, standing, name of the founding, name of the server process
+local node, applied, id, confirmed = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local run = run_id()
 local head = current()
 local last = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', 1)[1]
 -- Records that the head knows nothing of: somebody else wrote there. Nobody could get past them.
 if last and tonumber(string.match(last[1], '^%d+')) > head.p then head = found(tonumber(ARGV[2])) end
-complete_since()
+complete_since(run)
 if lease > head.l then
   head.l = lease
   redis.call('HSET', HEAD, 'l', int(lease))
@@ -23,10 +25,12 @@ local function id_of(record)
   end
 end
 
+-- The record applied is not there any more. Whether it ever was in this history, only a server process that
+-- has seen it can tell: another one may have lost it, gone on without, and trimmed since.
 local function missing(position)
   local first = redis.call('XRANGE', LOG, '-', '+', 'COUNT', 1)[1]
   if first and tonumber(string.match(first[1], '^%d+')) <= position then return 'other' end
-  return 'trimmed'
+  return confirmed == run and 'trimmed' or 'other'
 end
 
 local function standing()
@@ -51,4 +55,4 @@ if answer == 'same' then acked = applied
 elseif old then acked = parse(old)
 elseif answer == 'new' then acked = head.p end
 redis.call('HSET', FOLLOWERS, node, int(acked) .. '|' .. int(now + lease) .. '|' .. int(lease))
-return { head.g, int(head.p), head.i, answer, head.bg }
+return { head.g, int(head.p), head.i, answer, head.bg, run }

@@ -1,6 +1,7 @@
 -- What all scripts of the log share; each of them begins with this text.
 --
--- KEYS[1] @log        stream: id "<position>-0", fields r (the record as JSON) and i (its id)
+-- KEYS[1] @log        stream: id "<position>-0", fields r (the record as JSON), i (its id), a (id of the one before it,
+--                     so that records of two histories never pass for one)
 -- KEYS[2] @head       hash: g generation, p position, i id of the record there; b, bg where and as what this
 --                     history was founded; f tags invalidated before it are not remembered; l longest lease;
 --                     h:<tag>, s:<tag> last hard and soft invalidation. One key, so that eviction takes all or nothing.
@@ -71,11 +72,14 @@ local function patterns_known(head)
   return false
 end
 
--- Since when every live follower is on the list. A server process that has another run id was promoted or
--- restarted, and may have lost the last registrations.
-local function complete_since()
+-- Names the server process. One that has another name was promoted or restarted, and may have lost what came last.
+local function run_id()
   local info = redis.pcall('INFO', 'server')
-  local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
+  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
+end
+
+-- Since when every live follower is on the list.
+local function complete_since(run)
   local marker = redis.call('HGET', FOLLOWERS, '@')
   local of, since = string.match(marker or '', '^(%S+)|(%d+)$')
   if of == run and tonumber(since) <= now then return tonumber(since) end

@@ -4,7 +4,7 @@
 local position = tonumber(ARGV[4])
 local longest = math.max(lease, tonumber(redis.call('HGET', HEAD, 'l') or nil) or 0)
 -- Followers that the list may lack trusted themselves for no longer than this.
-local left = math.max(0, complete_since() + longest - now)
+local left = math.max(0, complete_since(run_id()) + longest - now)
 local all = redis.call('HGETALL', FOLLOWERS)
 for at = 1, #all, 2 do
   if all[at] ~= '@' then
