@@ -248,8 +248,7 @@ export class RemoteLog implements Log {
   }
 
   #wake(): void {
-    for (const waiter of this.#waiters)
-      if (this.#reached(waiter.generation, waiter.position)) waiter.done();
+    for (const waiter of this.#waiters) if (this.#reached(waiter.generation, waiter.position)) waiter.done();
   }
 
   #nextId(): string {

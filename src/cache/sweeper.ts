@@ -1,0 +1,109 @@
+import { reason } from "../base/errors.ts";
+import type { ActivePattern } from "../coherence/log.ts";
+import type { Core } from "./core.ts";
+import { UNAVAILABLE } from "./guarded-store.ts";
+import type { SweepProgress } from "./options.ts";
+
+/** How long after a pattern was found active its sweep is taken over from whoever appended it, in milliseconds. */
+const ADOPT_AFTER = 60_000;
+
+/** How a sweep is watched and ended. */
+export interface SweepOptions {
+  readonly progress?: ((progress: SweepProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reclaims what patterns made unusable, in the background and in bounded steps; reads refuse it already. Once
+ * all stores are swept, the log forgets the pattern.
+ */
+export class Sweeper {
+  readonly #core: Core;
+  readonly #ending = new AbortController();
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** Sweeps what the log still holds a while after it was first seen: whoever appended it may have died. */
+  adopt(): void {
+    this.#core.clock.setTimer(ADOPT_AFTER, () => {
+      if (!this.#ending.signal.aborted) this.#core.background(this.#adoptAll());
+    });
+  }
+
+  stop(): void {
+    this.#ending.abort();
+  }
+
+  async sweep(pattern: ActivePattern, options: SweepOptions = {}): Promise<void> {
+    const core = this.#core;
+    const { record, position } = pattern;
+    const signals = [this.#ending.signal, ...(options.signal === undefined ? [] : [options.signal])];
+    const signal = AbortSignal.any(signals);
+    if (record.kind === "keys") {
+      await until(signal, Promise.all(core.stores.map((store) => store.paid())));
+      if (signal.aborted) return;
+      for (const store of core.stores) if ((await store.sweep(record.keys, position)) === UNAVAILABLE) return;
+    } else if (record.soft !== true) {
+      const prefix = record.kind === "prefix" ? record.prefix : literalHead(record.glob);
+      const concerns = core.invalidations.matcher(record);
+      for (const [i, store] of core.stores.entries()) {
+        let seen = 0;
+        let removed = 0;
+        const tell = (done: boolean): void =>
+          report(core, options, { layer: store.name, seen, removed, done });
+        for await (const batch of store.keys(prefix, signal)) {
+          if (signal.aborted) return;
+          const concerned = batch.filter(concerns);
+          const gone = concerned.length === 0 ? 0 : await store.sweep(concerned, position);
+          if (gone === UNAVAILABLE) return;
+          seen += batch.length;
+          removed += gone;
+          tell(false);
+        }
+        if (store.state !== "up" || signal.aborted) return; // perhaps not all was seen: the log keeps the pattern
+        if (i === core.stores.length - 1) tell(true);
+      }
+    } else return; // what is stale may still serve in its grace: the log keeps the pattern until one replaces it
+    // A process that lags may still store an older entry for as long as it trusts itself; twice that is safe.
+    core.clock.setTimer(2 * core.following.maxLag, () => {
+      if (!core.closed) core.background(Promise.resolve(core.log.swept(pattern)));
+    });
+  }
+
+  async #adoptAll(): Promise<void> {
+    const core = this.#core;
+    try {
+      for (const pattern of await core.log.patterns()) await this.sweep(pattern);
+    } catch (error) {
+      core.warnOnce(`Patterns of others could not be swept: ${reason(error)}`);
+    }
+  }
+}
+
+/** What a glob's keys start with: up to its first metacharacter. */
+export function literalHead(glob: string): string {
+  return /^[^*?[\]\\]*/.exec(glob)?.[0] ?? "";
+}
+
+/** Waits for `work`, or for the signal. */
+function until(signal: AbortSignal, work: Promise<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    if (signal.aborted) return end();
+    signal.addEventListener("abort", end);
+    void work.then(end);
+  });
+}
+
+function report(core: Core, { progress }: SweepOptions, told: SweepProgress): void {
+  try {
+    progress?.(told);
+  } catch {
+    core.counters.listenerErrors++; // as with listeners of events: what they throw harms nobody
+  }
+}
