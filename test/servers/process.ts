@@ -5,6 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { tellReaper } from "./reaper.ts";
 
 /** A server that a test may use until it calls `stop`. */
 export interface TestServer {
@@ -36,8 +37,10 @@ export interface Launch {
 }
 
 /** A new folder for one server. */
-export function serverFolder(name: string): Promise<string> {
-  return mkdtemp(join(tmpdir(), `caching-universal-${name}-`));
+export async function serverFolder(name: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), `caching-universal-${name}-`));
+  tellReaper("folder", folder);
+  return folder;
 }
 
 /** Removes a server's folder and all in it. */
@@ -112,9 +115,11 @@ async function isFree(port: number): Promise<boolean> {
 export async function launch({ command, args, ready, user, ...options }: Launch): Promise<ChildProcess> {
   const child = spawn(command, args, { ...user, ...options, stdio: ["ignore", "pipe", "pipe"] });
   // A test run that dies takes its servers with it.
-  const killOnExit = () => child.kill("SIGKILL");
-  process.once("exit", killOnExit);
-  child.once("exit", () => process.off("exit", killOnExit));
+  const { pid } = child;
+  if (pid !== undefined) {
+    tellReaper("started", pid);
+    child.once("exit", () => tellReaper("ended", pid));
+  }
   try {
     await readiness(child, ready);
     return child;
