@@ -130,31 +130,29 @@ export async function launch({ command, args, ready, user, ...options }: Launch)
 }
 
 function readiness(child: ChildProcess, ready: Launch["ready"]): Promise<void> {
-  return new Promise((resolve, reject) => {
+  let poll: NodeJS.Timeout | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const answer = new Promise<void>((resolve, reject) => {
     let output = "";
-    const poll = setInterval(() => {
-      if (typeof ready === "function" && ready()) done();
+    poll = setInterval(() => {
+      if (typeof ready === "function" && ready()) resolve();
     }, 5);
-    const timer = setTimeout(() => fail("was not ready in time"), START_TIMEOUT);
-    const done = () => {
-      clearInterval(poll);
-      clearTimeout(timer);
-      resolve();
-    };
-    const fail = (why: string) => {
-      done();
-      reject(new Error(`${child.spawnfile} ${why}:\n${output}`));
-    };
+    timer = setTimeout(() => fail("was not ready in time"), START_TIMEOUT);
+    const fail = (why: string) => reject(new Error(`${child.spawnfile} ${why}:\n${output}`));
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (chunk) => {
         // Read on afterwards too, or the server stalls on a full pipe; only the start is kept.
         if (output.length < 65_536) output += chunk;
-        if (ready instanceof RegExp && ready.test(output)) done();
+        if (ready instanceof RegExp && ready.test(output)) resolve();
       });
     }
     child.on("error", (error) => fail(error.message));
     // Not "exit": what it wrote last is read by then.
     child.on("close", (code, signal) => fail(`ended with ${code ?? signal}`));
+  });
+  return answer.finally(() => {
+    clearInterval(poll);
+    clearTimeout(timer);
   });
 }
 
