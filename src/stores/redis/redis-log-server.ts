@@ -50,7 +50,7 @@ const UNKNOWN: TagPositions = { hard: Number.MAX_SAFE_INTEGER, soft: Number.MAX_
 export class RedisLogServer implements LogServer {
   readonly name = "redis";
   readonly #link: RedisLink;
-  readonly #ownsLink: boolean;
+  readonly #released: () => Promise<void>;
   readonly #bounds: LogBounds;
   readonly #log: string;
   readonly #head: string;
@@ -67,10 +67,10 @@ export class RedisLogServer implements LogServer {
   #last: Applied | undefined;
   #lease = 0;
 
-  /** @param ownsLink whether the link is closed with the log. */
-  constructor(link: RedisLink, ownsLink: boolean, cacheName: string, bounds: LogBounds) {
+  /** @param released called when the log is closed: it has no use for the link any more. */
+  constructor(link: RedisLink, cacheName: string, bounds: LogBounds, released: () => Promise<void>) {
     this.#link = link;
-    this.#ownsLink = ownsLink;
+    this.#released = released;
     this.#bounds = bounds;
     const slot = slotOf(cacheName);
     this.#log = `${slot}:@log`;
@@ -181,7 +181,7 @@ export class RedisLogServer implements LogServer {
 
   async close(): Promise<void> {
     await this.#dedicated.close();
-    if (this.#ownsLink) await this.#link.close();
+    await this.#released();
   }
 
   #run(script: Script, args: readonly string[], name?: string): Promise<Reply> {
