@@ -41,6 +41,7 @@ async function save(): Promise<void> {
   for (const part of copies) await redis.call("COPY", key(part), `${key(part)}:old`, "REPLACE");
 }
 async function goBack(): Promise<void> {
+  await redis.call("DEL", ...copies.map(key));
   for (const part of copies) await redis.call("COPY", `${key(part)}:old`, key(part), "REPLACE");
 }
 
