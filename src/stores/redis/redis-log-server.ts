@@ -50,7 +50,7 @@ const UNKNOWN: TagPositions = { hard: Number.MAX_SAFE_INTEGER, soft: Number.MAX_
 export class RedisLogServer implements LogServer {
   readonly name = "redis";
   readonly #link: RedisLink;
-  readonly #ownsLink: boolean;
+  readonly #released: () => Promise<void>;
   readonly #bounds: LogBounds;
   readonly #log: string;
   readonly #head: string;
@@ -67,12 +67,15 @@ export class RedisLogServer implements LogServer {
   #last: Applied | undefined;
   #lease = 0;
 
-  /** @param ownsLink whether the link is closed with the log. */
-  constructor(link: RedisLink, ownsLink: boolean, cacheName: string, bounds: LogBounds) {
+  /**
+   * @param name what tells the keys of this log from those of others: the cache's name.
+   * @param released called when the log does not use the link any more.
+   */
+  constructor(link: RedisLink, name: string, bounds: LogBounds, released: () => Promise<void>) {
     this.#link = link;
-    this.#ownsLink = ownsLink;
+    this.#released = released;
     this.#bounds = bounds;
-    const slot = slotOf(cacheName);
+    const slot = slotOf(name);
     this.#log = `${slot}:@log`;
     this.#head = `${slot}:@head`;
     this.#patterns = `${slot}:@patterns`;
@@ -184,7 +187,7 @@ export class RedisLogServer implements LogServer {
 
   async close(): Promise<void> {
     await this.#dedicated.close();
-    if (this.#ownsLink) await this.#link.close();
+    await this.#released();
   }
 
   #run(script: Script, args: readonly string[], name?: string): Promise<Reply> {
@@ -222,7 +225,7 @@ function newName(): string {
 }
 
 /** The hash tag of the keys; a brace or an empty name would not make one, and put them into different slots. */
-function slotOf(cacheName: string): string {
-  const safe = cacheName.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+function slotOf(name: string): string {
+  const safe = name.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
   return `{${safe === "" ? "%" : safe}}`;
 }

@@ -34,7 +34,7 @@ export function redisLog(options: RedisLogOptions = {}): LogFactory {
   const target = linkTarget(linkOptions(options), "redisLog");
   return (context) => {
     const link = openLink(target, context.warn);
-    return new RemoteLog(new RedisLogServer(link, true, context.cacheName, bounds), context);
+    return new RemoteLog(new RedisLogServer(link, context.cacheName, bounds, () => link.close()), context);
   };
 }
 

@@ -26,7 +26,7 @@ afterEach(async () => {
 
 function connect(): RedisLogServer {
   const link = openLink(linkTarget({ url: redis.url }, "redis"), () => undefined);
-  const one = new RedisLogServer(link, true, name, logBounds({}, "redis"));
+  const one = new RedisLogServer(link, name, logBounds({}, "redis"), () => link.close());
   open.push(one);
   return one;
 }
