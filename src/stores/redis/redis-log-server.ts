@@ -17,15 +17,15 @@ import type {
 import type { DedicatedNode, RedisLink, Reply, Script } from "./redis-link.ts";
 import { isSamePattern, parsePattern, parseRecord } from "./redis-log-record.ts";
 import { listOf, numberOf, recordsOf, standingOf, textOf } from "./redis-log-reply.ts";
-import {
-  appendScript,
-  joinScript,
-  patternsScript,
-  renounceScript,
-  sweptScript,
-  unacknowledgedScript,
-} from "./redis-log-scripts.ts";
 import { runScript } from "./run-script.ts";
+import {
+  logAppendScript,
+  logJoinScript,
+  logPatternsScript,
+  logRenounceScript,
+  logSweptScript,
+  logUnacknowledgedScript,
+} from "./scripts.ts";
 
 /** How much a log keeps. */
 export interface LogBounds {
@@ -67,12 +67,15 @@ export class RedisLogServer implements LogServer {
   #last: Applied | undefined;
   #lease = 0;
 
-  /** @param released called when the log is closed: it has no use for the link any more. */
-  constructor(link: RedisLink, cacheName: string, bounds: LogBounds, released: () => Promise<void>) {
+  /**
+   * @param name what tells the keys of this log from those of others: the cache's name.
+   * @param released called when the log does not use the link any more.
+   */
+  constructor(link: RedisLink, name: string, bounds: LogBounds, released: () => Promise<void>) {
     this.#link = link;
     this.#released = released;
     this.#bounds = bounds;
-    const slot = slotOf(cacheName);
+    const slot = slotOf(name);
     this.#log = `${slot}:@log`;
     this.#head = `${slot}:@head`;
     this.#patterns = `${slot}:@patterns`;
@@ -84,7 +87,7 @@ export class RedisLogServer implements LogServer {
     this.#lease = Math.ceil(lease);
     this.#see(applied?.position ?? 0);
     const [generation, at, id, standing, founding, run] = listOf(
-      await runScript((command) => this.#dedicated.send(command), joinScript, this.#keys, [
+      await runScript((command) => this.#dedicated.send(command), logJoinScript, this.#keys, [
         ...this.#founder(),
         ...[node, String(applied?.position ?? ""), applied?.id ?? "", this.#confirmedBy],
       ]),
@@ -103,7 +106,10 @@ export class RedisLogServer implements LogServer {
   async append(records: readonly SignedRecord[]): Promise<LogHead> {
     const { records: kept, tags, patterns } = this.#bounds;
     return this.#headOf(
-      await this.#run(appendScript, [kept, tags, patterns].map(String).concat(records.flatMap(argumentsOf))),
+      await this.#run(
+        logAppendScript,
+        [kept, tags, patterns].map(String).concat(records.flatMap(argumentsOf)),
+      ),
     );
   }
 
@@ -127,14 +133,14 @@ export class RedisLogServer implements LogServer {
   }
 
   async unacknowledged(position: Position): Promise<number> {
-    return numberOf(await this.#run(unacknowledgedScript, [String(position)]));
+    return numberOf(await this.#run(logUnacknowledgedScript, [String(position)]));
   }
 
   async renounce(generation: string, above: Position): Promise<LogHead> {
     this.#see(above);
     const next = newName();
     const record = JSON.stringify({ kind: "clear", generation: next });
-    return this.#headOf(await this.#run(renounceScript, [generation, record], next));
+    return this.#headOf(await this.#run(logRenounceScript, [generation, record], next));
   }
 
   async tagPositions(tags: readonly string[]): Promise<TagPositions[]> {
@@ -153,7 +159,7 @@ export class RedisLogServer implements LogServer {
   }
 
   async patterns(): Promise<ActivePattern[]> {
-    const table = listOf(await this.#run(patternsScript, []));
+    const table = listOf(await this.#run(logPatternsScript, []));
     const active: ActivePattern[] = [];
     for (let at = 0; at + 1 < table.length; at += 2) {
       const field = textOf(table[at]);
@@ -167,7 +173,7 @@ export class RedisLogServer implements LogServer {
     const found = await this.#link.send(this.#patterns, ["hget", this.#patterns, field]);
     // After a loss, another pattern may have this position.
     if (found === null || !isSamePattern(parseRecord(textOf(found)), record)) return;
-    await this.#link.run(sweptScript, [this.#patterns], [field, textOf(found)]);
+    await this.#link.run(logSweptScript, [this.#patterns], [field, textOf(found)]);
   }
 
   async leave(node: string): Promise<void> {
@@ -219,7 +225,7 @@ function newName(): string {
 }
 
 /** The hash tag of the keys; a brace or an empty name would not make one, and put them into different slots. */
-function slotOf(cacheName: string): string {
-  const safe = cacheName.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+function slotOf(name: string): string {
+  const safe = name.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
   return `{${safe === "" ? "%" : safe}}`;
 }

@@ -26,7 +26,7 @@ afterEach(async () => {
 
 function connect(): RedisLogServer {
   const link = openLink(linkTarget({ url: redis.url }, "redis"), () => undefined);
-  const one = new RedisLogServer(link, true, name, logBounds({}, "redis"));
+  const one = new RedisLogServer(link, name, logBounds({}, "redis"), () => link.close());
   open.push(one);
   return one;
 }
@@ -41,6 +41,7 @@ async function save(): Promise<void> {
   for (const part of copies) await redis.call("COPY", key(part), `${key(part)}:old`, "REPLACE");
 }
 async function goBack(): Promise<void> {
+  await redis.call("DEL", ...copies.map(key));
   for (const part of copies) await redis.call("COPY", `${key(part)}:old`, key(part), "REPLACE");
 }
 

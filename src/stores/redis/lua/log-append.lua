@@ -3,6 +3,7 @@
 --   what it is ('-' nothing more, 'h' or 's' hard or soft tags, 'p' a pattern, 'c' a new generation), how many
 --   arguments follow (the tags; the generation), and these
 -- Reply: generation, position of the last record
+-- @include log-state
 local kept, most_tags, most_patterns = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local head = current()
 

@@ -2,6 +2,7 @@
 -- ARGV[4] node, ARGV[5] position applied ('' for none), ARGV[6] id there,
 --   ARGV[7] name of the server process that last confirmed what was applied
 -- Reply: generation, position, id there, standing, name of the founding, name of the server process
+-- @include log-state
 local node, applied, id, confirmed = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local run = run_id()
 local head = current()

@@ -2,6 +2,7 @@
 -- ARGV[4] the generation; nothing happens when it is not the current one
 -- ARGV[5] the record, as JSON
 -- Reply: generation, position
+-- @include log-state
 local head = current()
 if head.g == ARGV[4] then
   head = found(math.max(head.p, tonumber(ARGV[2])))

@@ -1,6 +1,7 @@
 -- How many milliseconds some follower may still serve what a record at a position made unusable.
 -- ARGV[4] the position
 -- Reply: milliseconds, 0: nobody
+-- @include log-state
 local position = tonumber(ARGV[4])
 local longest = math.max(lease, tonumber(redis.call('HGET', HEAD, 'l') or nil) or 0)
 -- Followers that the list may lack trusted themselves for no longer than this.

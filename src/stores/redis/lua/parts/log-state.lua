@@ -1,4 +1,4 @@
--- What all scripts of the log share; each of them begins with this text.
+-- What the scripts of the log share.
 --
 -- KEYS[1] @log        stream: id "<position>-0", fields r (the record as JSON), i (its id), a (id of the one before it,
 --                     so that records of two histories never pass for one)
