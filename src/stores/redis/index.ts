@@ -66,7 +66,7 @@ export function redis(options: RedisOptions = {}): StoreLayer {
     },
     log(context) {
       const { link: opened, release } = link(context);
-      const server = new RedisLogServer(opened, context.cacheName, bounds, release);
+      const server = new RedisLogServer(opened, prefix ?? context.cacheName, bounds, release);
       return new RemoteLog(server, context);
     },
   };

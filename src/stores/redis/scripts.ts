@@ -976,7 +976,7 @@ return {table.concat(letters), bytes}`,
 
 /** lua/read.lua */
 export const readScript: Script = {
-  sha: "d2afbf922ca1d1e87ccdcb204fd556b6e032bd0a",
+  sha: "631c0cbaa46c3079fd876e18e2528911ed976090",
   text: `local records = redis.call('MGET', unpack(KEYS))
 if ARGV[1] == '' then
 local time = redis.call('TIME')
@@ -1100,7 +1100,12 @@ end
 local ends, token = now + tonumber(ARGV[1]), ARGV[3]
 local letters, lent = {}, {}
 local function lend(i, key)
-local r = parse(records[i])
+local record = records[i]
+if record and ARGV[2] ~= '1' and #record >= 14 and string.byte(record, 1) == 1 then
+local stored_at, ttl = struct.unpack('>I6I6', record, 3)
+if ttl == INFINITE or now - stored_at < ttl then return '-' end
+end
+local r = parse(record)
 if ARGV[2] ~= '1' and is_fresh(r) then return '-' end
 local busy = lent[key] or is_held(r) and r
 if busy then
