@@ -376,6 +376,7 @@ export class Reader {
   }
 
   #how(options: GetOrSetOptions | undefined, eager: boolean): How {
+    if (options?.fresh !== true && options?.schema === undefined) return eager ? EAGER : PLAIN;
     return { loads: true, fresh: options?.fresh === true, eager, schema: options?.schema };
   }
 
@@ -383,6 +384,10 @@ export class Reader {
     return Promise.resolve(handOut(value, this.#core.isolate));
   }
 }
+
+/** How most loads are done. */
+const PLAIN: How = { loads: true, fresh: false, eager: false, schema: undefined };
+const EAGER: How = { loads: true, fresh: false, eager: true, schema: undefined };
 
 type Seen =
   | {

@@ -73,7 +73,7 @@ export function awaitFlight(
       const outcome = staleOutcome(core, flight);
       if (outcome === undefined) {
         // The stores may still have one.
-        if (waiting) flight.onStale.push(onSoft);
+        if (waiting) (flight.onStale ??= []).push(onSoft);
         return;
       }
       if (!end()) return;

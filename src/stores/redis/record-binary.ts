@@ -61,46 +61,57 @@ export function encodeBinary(entry: StoredEntry, { ttl, grace }: Lifetime): Enco
 export function decodeBinary(record: Buffer, start: number, now: number): FoundEntry | undefined {
   if (record[start] !== ENTRY || record.length < start + FIXED + 1) return undefined;
   const flags = record[start + 1] ?? 0;
-  const storedAt = record.readUIntBE(start + 2, 6);
+  const age = Math.max(0, now - record.readUIntBE(start + 2, 6));
   const ttl = span(record.readUIntBE(start + 8, 6));
-  let at = start + FIXED;
-  // What is cut off ends in a RangeError of one of these reads.
-  try {
-    const number = (bytes: number): number => {
-      at += bytes;
-      return record.readUIntBE(at - bytes, bytes);
-    };
-    let asOf = record.readUIntBE(start + 14, 6);
-    if ((flags & WIDE) !== 0) {
-      asOf = record.readDoubleBE(start + 14);
-      at += 2;
-    }
-    const grace = (flags & GRACE) === 0 ? 0 : span(number(6));
-    const generation = textAt(number(1));
-    const sliding = (flags & SLIDING) === 0 ? 0 : span(number(6));
-    const cost = (flags & COST) === 0 ? 0 : float();
-    const shape = (flags & SHAPE) === 0 ? 0 : number(4);
-    const tags: string[] = [];
-    if ((flags & TAGS) !== 0) for (let left = count(); left > 0; left--) tags.push(textAt(count()));
-    const entry = { value: record.subarray(at), ttl, grace, asOf, generation, tags, cost, sliding, shape };
-    return { entry, age: Math.max(0, now - storedAt) };
-  } catch (error) {
-    if (error instanceof RangeError) return undefined;
-    throw error;
-  }
+  if (flags !== 0) return decodeFull(record, start, flags, ttl, age);
+  // Most entries: nothing but the facts that every entry has.
+  const at = start + FIXED + 1 + (record[start + FIXED] ?? 0);
+  if (at > record.length) return undefined;
+  const asOf = record.readUIntBE(start + 14, 6);
+  const generation = generationOf(record, start + FIXED + 1, at);
+  const value = record.subarray(at);
+  const entry = { value, ttl, grace: 0, asOf, generation, tags: NO_TAGS, cost: 0, sliding: 0, shape: 0 };
+  return { entry, age };
+}
 
-  function float(): number {
+const NO_TAGS: readonly string[] = Object.freeze([]);
+
+/** Nearly all entries are of one generation: its text is made once. */
+let lastGeneration = { bytes: Buffer.alloc(0), text: "" };
+
+function generationOf(record: Buffer, from: number, to: number): string {
+  const { bytes, text } = lastGeneration;
+  if (bytes.length === to - from && record.compare(bytes, 0, bytes.length, from, to) === 0) return text;
+  lastGeneration = {
+    bytes: Buffer.from(record.subarray(from, to)),
+    text: record.toString("utf8", from, to),
+  };
+  return lastGeneration.text;
+}
+
+function decodeFull(
+  record: Buffer,
+  start: number,
+  flags: number,
+  ttl: number,
+  age: number,
+): FoundEntry | undefined {
+  let at = start + FIXED;
+  const number = (bytes: number): number => {
+    at += bytes;
+    return record.readUIntBE(at - bytes, bytes);
+  };
+  const float = (): number => {
     at += 4;
     return record.readFloatBE(at - 4);
-  }
-
-  function textAt(length: number): string {
+  };
+  const skip = (length: number): number => {
     if (at + length > record.length) throw new RangeError("cut off");
     at += length;
-    return record.toString("utf8", at - length, at);
-  }
-
-  function count(): number {
+    return at - length;
+  };
+  const text = (length: number): string => record.toString("utf8", skip(length), at);
+  const count = (): number => {
     let value = 0;
     for (let factor = 1; ; factor *= 128) {
       const byte = record.readUInt8(at++);
@@ -108,6 +119,26 @@ export function decodeBinary(record: Buffer, start: number, now: number): FoundE
       if (byte < 128) return value;
       if (factor > 2 ** 28) throw new RangeError("too long");
     }
+  };
+  // What is cut off ends in a RangeError of one of these reads.
+  try {
+    let asOf = record.readUIntBE(start + 14, 6);
+    if ((flags & WIDE) !== 0) {
+      asOf = record.readDoubleBE(start + 14);
+      at += 2;
+    }
+    const grace = (flags & GRACE) === 0 ? 0 : span(number(6));
+    const generation = generationOf(record, skip(number(1)), at);
+    const sliding = (flags & SLIDING) === 0 ? 0 : span(number(6));
+    const cost = (flags & COST) === 0 ? 0 : float();
+    const shape = (flags & SHAPE) === 0 ? 0 : number(4);
+    const tags: string[] = [];
+    if ((flags & TAGS) !== 0) for (let left = count(); left > 0; left--) tags.push(text(count()));
+    const entry = { value: record.subarray(at), ttl, grace, asOf, generation, tags, cost, sliding, shape };
+    return { entry, age };
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
   }
 }
 
