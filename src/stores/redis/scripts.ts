@@ -976,7 +976,7 @@ return {table.concat(letters), bytes}`,
 
 /** lua/read.lua */
 export const readScript: Script = {
-  sha: "d2afbf922ca1d1e87ccdcb204fd556b6e032bd0a",
+  sha: "4d9223c11341f4ee8efe1b287356fabee1108b13",
   text: `local records = redis.call('MGET', unpack(KEYS))
 if ARGV[1] == '' then
 local time = redis.call('TIME')
@@ -1104,11 +1104,11 @@ local r = parse(records[i])
 if ARGV[2] ~= '1' and is_fresh(r) then return '-' end
 local busy = lent[key] or is_held(r) and r
 if busy then
-if busy.awaited == 0 then redis.call('SETRANGE', key, busy.awaited_at, busy.json and '1' or '\\1') end
+if busy.awaited == 0 then redis.pcall('SETRANGE', key, busy.awaited_at, busy.json and '1' or '\\1') end
 busy.awaited = 1
 return 'b'
 end
-if not records[i] then redis.call('UNLINK', key) end
+if not records[i] and redis.call('EXISTS', key) == 1 then redis.call('UNLINK', key) end
 local left = life(r)
 local entry = left > 0 and entry_of(records[i], r) or nil
 local json = ARGV[4] == 'json'
