@@ -20,7 +20,7 @@ export interface RedisLogBounds {
 export interface RedisLogOptions extends LinkOptions, RedisLogBounds {}
 
 const DEFAULTS: LogBounds = { records: 100_000, tags: 1_000_000, patterns: 10_000 };
-const BOUNDS: readonly string[] = ["maxRecords", "maxTags", "maxPatterns"];
+export const LOG_BOUNDS: readonly string[] = ["maxRecords", "maxTags", "maxPatterns"];
 
 /**
  * The log of a cache in Redis or Valkey (6.2 or later): all processes of the cache follow it, whatever store
@@ -29,7 +29,7 @@ const BOUNDS: readonly string[] = ["maxRecords", "maxTags", "maxPatterns"];
  * @example createCache({ name: "shop", layers: [memory()], log: redisLog({ url: process.env.REDIS_URL }) })
  */
 export function redisLog(options: RedisLogOptions = {}): LogFactory {
-  refuseUnknown(options, "redisLog", (name) => LINK_OPTIONS.includes(name) || BOUNDS.includes(name));
+  refuseUnknown(options, "redisLog", (name) => LINK_OPTIONS.includes(name) || LOG_BOUNDS.includes(name));
   const bounds = logBounds(options, "redisLog");
   const target = linkTarget(linkOptions(options), "redisLog");
   return (context) => {

@@ -976,7 +976,7 @@ return {table.concat(letters), bytes}`,
 
 /** lua/read.lua */
 export const readScript: Script = {
-  sha: "4d9223c11341f4ee8efe1b287356fabee1108b13",
+  sha: "370935ab7d26d433cb2b676fb492e23a6bf8443c",
   text: `local records = redis.call('MGET', unpack(KEYS))
 if ARGV[1] == '' then
 local time = redis.call('TIME')
@@ -1100,7 +1100,12 @@ end
 local ends, token = now + tonumber(ARGV[1]), ARGV[3]
 local letters, lent = {}, {}
 local function lend(i, key)
-local r = parse(records[i])
+local record = records[i]
+if record and ARGV[2] ~= '1' and #record >= 14 and string.byte(record, 1) == 1 then
+local stored_at, ttl = struct.unpack('>I6I6', record, 3)
+if ttl == INFINITE or now - stored_at < ttl then return '-' end
+end
+local r = parse(record)
 if ARGV[2] ~= '1' and is_fresh(r) then return '-' end
 local busy = lent[key] or is_held(r) and r
 if busy then

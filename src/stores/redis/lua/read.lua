@@ -19,7 +19,13 @@ local ends, token = now + tonumber(ARGV[1]), ARGV[3]
 local letters, lent = {}, {}
 
 local function lend(i, key)
-  local r = parse(records[i])
+  local record = records[i]
+  -- Most reads end here: a fresh entry without a lease in front.
+  if record and ARGV[2] ~= '1' and #record >= 14 and string.byte(record, 1) == 1 then
+    local stored_at, ttl = struct.unpack('>I6I6', record, 3)
+    if ttl == INFINITE or now - stored_at < ttl then return '-' end
+  end
+  local r = parse(record)
   if ARGV[2] ~= '1' and is_fresh(r) then return '-' end
   local busy = lent[key] or is_held(r) and r
   if busy then
