@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { reason, StoreError } from "../../base/errors.ts";
+import { listen } from "./client-events.ts";
 import { Gate } from "./gate.ts";
 import { IoredisDedicated } from "./ioredis-dedicated.ts";
 import { type IoredisCluster, type IoredisNode, isCluster } from "./ioredis-shape.ts";
@@ -22,6 +23,7 @@ export class IoredisLink implements RedisLink {
   readonly #gate: Gate;
   readonly #watchdog: Watchdog | undefined;
   readonly #dedicated = new Set<DedicatedNode>();
+  readonly #unlisten: (() => void)[] = [];
   #refreshedAt = Number.NEGATIVE_INFINITY;
   /** A cluster is known, and its masters are connected to (or cannot be). */
   #prepared = false;
@@ -90,7 +92,10 @@ export class IoredisLink implements RedisLink {
     this.#gate.close();
     this.#watchdog?.stop();
     await Promise.all([...this.#dedicated].map((node) => node.close()));
-    if (!this.#own) return;
+    if (!this.#own) {
+      for (const stop of this.#unlisten) stop();
+      return;
+    }
     const nodes = this.#nodes();
     this.#client.disconnect();
     await Promise.all(nodes.map(ended));
@@ -108,22 +113,19 @@ export class IoredisLink implements RedisLink {
   }
 
   #listen(client: IoredisNode | IoredisCluster): void {
-    client.on("error", (error) => this.#gate.failed(error));
-    client.on("close", () => {
+    const on = (event: string, listener: (argument: unknown) => void): void => {
+      this.#unlisten.push(listen(client, event, listener));
+    };
+    on("error", (error) => this.#gate.failed(error));
+    on("close", () => {
       this.#prepared = false;
       this.#gate.disconnected();
     });
-    if (!isCluster(client)) {
-      client.on("ready", () => this.#gate.connected());
-      return;
-    }
-    client.on("ready", () => void this.#prepare(client));
-    client.on("node error", (error) => this.#gate.failed(error));
-    if (!this.#own) return;
-    client.on("+node", (node) => {
-      // Each node of the pool is a client of its own; an event's arguments have no types.
-      this.#listenToNode(node as IoredisNode);
-    });
+    on("ready", () => (isCluster(client) ? void this.#prepare(client) : this.#gate.connected()));
+    if (!isCluster(client)) return;
+    on("node error", (error) => this.#gate.failed(error));
+    // Each node of the pool is a client of its own; an event's arguments have no types.
+    if (this.#own) on("+node", (node) => this.#listenToNode(node as IoredisNode));
   }
 
   /** One node of the cluster may be away while the others answer. */

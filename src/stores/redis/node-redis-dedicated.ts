@@ -28,15 +28,20 @@ type Client = NodeRedisSingle | NodeRedisSentinel;
 /** A connection of its own, over a client of node-redis. */
 export class NodeRedisDedicated implements DedicatedNode {
   readonly #make: (overrides: object) => Promise<Client>;
+  readonly #lost: () => void;
   readonly #gone: () => void;
   #ready: Promise<Client> | undefined;
   #live: Client | undefined;
   #attempt = 0;
   #closed = false;
 
-  /** @param gone told when it is closed for good. */
-  constructor(make: (overrides: object) => Promise<Client>, gone: () => void) {
+  /**
+   * @param lost told when the connection failed, or was to the wrong server.
+   * @param gone told when it is closed for good.
+   */
+  constructor(make: (overrides: object) => Promise<Client>, lost: () => void, gone: () => void) {
     this.#make = make;
+    this.#lost = lost;
     this.#gone = gone;
   }
 
@@ -53,7 +58,10 @@ export class NodeRedisDedicated implements DedicatedNode {
       throw new StoreError("A dedicated connection is to one server.");
     } catch (error) {
       const lost = this.#live === undefined || !this.#live.isReady || MOVED.test(reason(error));
-      if (lost && this.#ready === ready) this.reconnect();
+      if (lost && this.#ready === ready) {
+        this.reconnect();
+        this.#lost();
+      }
       throw error;
     }
   }

@@ -1,4 +1,5 @@
 import { reason, StoreError } from "../../base/errors.ts";
+import { listen } from "./client-events.ts";
 import { Gate } from "./gate.ts";
 import { keySlot } from "./key-slot.ts";
 import { NodeRedisDedicated } from "./node-redis-dedicated.ts";
@@ -26,6 +27,7 @@ export class NodeRedisLink implements RedisLink {
   readonly #redis: NodeRedis;
   readonly #gate: Gate;
   readonly #dedicated = new Set<DedicatedNode>();
+  readonly #unlisten: readonly (() => void)[];
   #closed = false;
 
   constructor(client: object, warn: (message: string) => void) {
@@ -34,15 +36,18 @@ export class NodeRedisLink implements RedisLink {
     const { client: any } = this.#redis;
     const isReady = (): boolean => any.isReady ?? any.isOpen;
     this.#gate = new Gate("The given Redis client", isReady, warn);
-    any.on("error", (error) => {
-      this.#gate.failed(error);
-      if (!isReady()) this.#gate.disconnected();
-    });
-    any.on("ready", () => this.#gate.connected());
-    // A cluster's client has no event `ready`.
-    any.on("connect", () => {
+    const connected = (): void => {
       if (isReady()) this.#gate.connected();
-    });
+    };
+    this.#unlisten = [
+      listen(any, "error", (error) => {
+        this.#gate.failed(error);
+        if (!isReady()) this.#gate.disconnected();
+      }),
+      listen(any, "ready", connected),
+      // A cluster's client has no event `ready`.
+      listen(any, "connect", connected),
+    ];
     if (!any.isOpen) this.#gate.failed('connect it first, with "await client.connect()"');
   }
 
@@ -85,6 +90,10 @@ export class NodeRedisLink implements RedisLink {
     const slot = this.cluster ? keySlot(key) : 0;
     const node = new NodeRedisDedicated(
       (overrides) => this.#duplicate(slot, overrides),
+      // The client of a cluster learns that slots have moved only by commands of its own.
+      () => {
+        if (this.cluster && !this.#closed) this.send(key, ["exists", key]).catch(() => undefined);
+      },
       () => this.#dedicated.delete(node),
     );
     this.#dedicated.add(node);
@@ -95,6 +104,7 @@ export class NodeRedisLink implements RedisLink {
     if (this.#closed) return;
     this.#closed = true;
     this.#gate.close();
+    for (const stop of this.#unlisten) stop();
     await Promise.all([...this.#dedicated].map((node) => node.close()));
   }
 

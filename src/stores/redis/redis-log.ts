@@ -23,7 +23,7 @@ const DEFAULTS: LogBounds = { records: 100_000, tags: 1_000_000, patterns: 10_00
 export const LOG_BOUNDS: readonly string[] = ["maxRecords", "maxTags", "maxPatterns"];
 
 /**
- * The log of a cache in Redis (5 or later) or Valkey: all processes of the cache follow it, whatever store
+ * The log of a cache in Redis or Valkey (6.2 or later): all processes of the cache follow it, whatever store
  * keeps their entries. All processes of one cache must have the same `maxLag`.
  * @throws {OptionError} for an option that cannot be used.
  * @example createCache({ name: "shop", layers: [memory()], log: redisLog({ url: process.env.REDIS_URL }) })

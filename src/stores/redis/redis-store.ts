@@ -194,7 +194,8 @@ export class RedisStore implements Store {
     let sum = 0;
     const items = keys.map((key) => sized(this.#prefix + key));
     await this.#inSteps(items, async (step) => {
-      sum += Number(await this.#link.run(script, step.map(keyOf), args));
+      const reply = await this.#link.run(script, step.map(keyOf), args);
+      sum += Number(reply);
     });
     return sum;
   }

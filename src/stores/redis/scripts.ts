@@ -976,7 +976,7 @@ return {table.concat(letters), bytes}`,
 
 /** lua/read.lua */
 export const readScript: Script = {
-  sha: "631c0cbaa46c3079fd876e18e2528911ed976090",
+  sha: "370935ab7d26d433cb2b676fb492e23a6bf8443c",
   text: `local records = redis.call('MGET', unpack(KEYS))
 if ARGV[1] == '' then
 local time = redis.call('TIME')
@@ -1109,11 +1109,11 @@ local r = parse(record)
 if ARGV[2] ~= '1' and is_fresh(r) then return '-' end
 local busy = lent[key] or is_held(r) and r
 if busy then
-if busy.awaited == 0 then redis.call('SETRANGE', key, busy.awaited_at, busy.json and '1' or '\\1') end
+if busy.awaited == 0 then redis.pcall('SETRANGE', key, busy.awaited_at, busy.json and '1' or '\\1') end
 busy.awaited = 1
 return 'b'
 end
-if not records[i] then redis.call('UNLINK', key) end
+if not records[i] and redis.call('EXISTS', key) == 1 then redis.call('UNLINK', key) end
 local left = life(r)
 local entry = left > 0 and entry_of(records[i], r) or nil
 local json = ARGV[4] == 'json'

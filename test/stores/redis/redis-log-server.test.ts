@@ -177,6 +177,39 @@ describe("the server's side of a log in Redis", () => {
     await expect.poll(() => server.unacknowledged(position)).toBe(0);
   });
 
+  it("waits for the whole lease of a follower that says nothing, to the millisecond", async () => {
+    await server.join("n", undefined, 300);
+    const joined = performance.now();
+    const { position } = await server.append([signed("a")]);
+    const marker = String(await redis.call("HGET", key("followers"), "@"));
+    await redis.call("HSET", key("followers"), "@", marker.replace(/\d+$/, "1000"));
+    await expect.poll(() => server.unacknowledged(position), { interval: 2 }).toBe(0);
+    // The join was carried out a little before its answer came; whole milliseconds are counted.
+    expect(performance.now() - joined).toBeGreaterThan(280);
+  });
+
+  it("says nothing of tags by positions of another history, even a lower one", async () => {
+    const far = { position: Date.now() + 1_000_000_000, id: "x" };
+    await server.join("n", far, LEASE);
+    await server.join("n", undefined, LEASE);
+    const { position } = await server.append([{ id: "a", record: { kind: "tags", tags: ["t"] } }]);
+    expect(await server.tagPositions(["t"])).toMatchObject([{ hard: position }]);
+    await redis.call("FLUSHALL");
+    const other = connect();
+    expect((await other.join("o", undefined, LEASE)).position).toBeLessThan(position);
+    for (const { hard, soft } of await server.tagPositions(["t", "u"]))
+      expect(Math.min(hard, soft)).toBeGreaterThan(position);
+  });
+
+  it("begins anew where somebody else wrote records that the head knows nothing of", async () => {
+    const head = await server.join("n", undefined, LEASE);
+    await redis.call("XADD", key("log"), `${head.position + 5}-0`, "x", "y");
+    expect((await server.join("n", head, LEASE)).standing).toBe("other");
+    const next = await server.join("n", undefined, LEASE);
+    expect(next.generation).not.toBe(head.generation);
+    expect((await server.join("n", next, LEASE)).standing).toBe("same");
+  });
+
   it("does one command's work for an invalidation of a tag, however many entries there are", async () => {
     await server.join("n", undefined, LEASE);
     await server.append([signed("warm")]);

@@ -29,12 +29,13 @@ local function lend(i, key)
   if ARGV[2] ~= '1' and is_fresh(r) then return '-' end
   local busy = lent[key] or is_held(r) and r
   if busy then
-    if busy.awaited == 0 then redis.call('SETRANGE', key, busy.awaited_at, busy.json and '1' or '\1') end
+    if busy.awaited == 0 then redis.pcall('SETRANGE', key, busy.awaited_at, busy.json and '1' or '\1') end
     busy.awaited = 1
     return 'b'
   end
-  -- A key that holds something else than a string.
-  if not records[i] then redis.call('UNLINK', key) end
+  -- A key that holds something else than a string. Asked first: after a write, even one that changes nothing,
+  -- Redis lets the rest of a script write though there is no memory.
+  if not records[i] and redis.call('EXISTS', key) == 1 then redis.call('UNLINK', key) end
   local left = life(r)
   local entry = left > 0 and entry_of(records[i], r) or nil
   local json = ARGV[4] == 'json'
