@@ -412,5 +412,5 @@ test("servers of a test run that is killed end with it, frozen ones too, and the
   for (const port of ports) expect(await isListening(port)).toBe(true);
   run.kill("SIGKILL");
   await expect.poll(() => existsSync(folder), { timeout: 5000 }).toBe(false);
-  for (const port of ports) expect(await isListening(port)).toBe(false);
+  for (const port of ports) await expect.poll(() => isListening(port), { timeout: 5000 }).toBe(false);
 });
