@@ -4,8 +4,8 @@ import { Socket } from "node:net";
 
 /**
  * Reads what is started and ended, a line each, until the test run is gone and with it the pipe. Then it kills the
- * servers that still run, frozen ones too, and removes the folders. It has process ids removed that ended, since
- * the system may give them to others.
+ * servers that still run, frozen ones too, and removes the folders. Those that ended are forgotten, since the
+ * system may give their process ids to others.
  */
 const SCRIPT = `
 pids=' '
@@ -17,7 +17,8 @@ while read -r event subject; do
   esac
 done
 for pid in $pids; do kill -9 "$pid"; done
-rm -rf -- "$@"
+# A process that is dying may still be writing its last file.
+rm -rf -- "$@" || { sleep 1; rm -rf -- "$@"; }
 `;
 
 let pipe: NodeJS.WritableStream | undefined;
