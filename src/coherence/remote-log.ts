@@ -50,6 +50,10 @@ export class RemoteLog implements Log {
   #applied: Applied | undefined;
   #generation = "";
   #heardAt = Number.NEGATIVE_INFINITY;
+  /** The last heartbeat that the server answered: when it was sent, and where the log stood. */
+  #confirmed = { sentAt: Number.NEGATIVE_INFINITY, position: 0 };
+  /** Records taken in one read: fewer after a read that took too long. */
+  #batch = BATCH;
   #joinNow = true;
   /** Records did not follow on this position. */
   #gapAfter: Position | undefined;
@@ -162,11 +166,17 @@ export class RemoteLog implements Log {
   /** One acknowledgement when it is due, then one read. */
   async #step(): Promise<void> {
     const { clock } = this.#context;
-    if (this.#joinNow || clock.now() - this.#heardAt >= this.#heartbeat) await this.#join();
+    if (this.#joinNow || clock.now() - this.#confirmed.sentAt >= this.#heartbeat) await this.#join();
     const from = this.#applied?.position ?? 0;
-    const wait = Math.max(1, this.#heartbeat - (clock.now() - this.#heardAt));
-    const records = await this.#within(wait + STEP_TIMEOUT, this.#server.read(from, BATCH, wait));
-    this.#apply(records);
+    const wait = Math.max(1, this.#heartbeat - (clock.now() - this.#confirmed.sentAt));
+    const reading = this.#server.read(from, this.#batch, wait);
+    try {
+      this.#apply(await this.#within(wait + STEP_TIMEOUT, reading));
+    } catch (error) {
+      this.#batch = Math.max(1, Math.floor(this.#batch / 4));
+      throw error;
+    }
+    this.#batch = Math.min(BATCH, this.#batch * 2);
   }
 
   async #join(): Promise<void> {
@@ -175,7 +185,8 @@ export class RemoteLog implements Log {
     const sentAt = this.#context.clock.now();
     const head = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, this.#applied, this.#lease));
     if (head.standing === "same" && this.#gapAfter !== this.#applied?.position) {
-      this.#heardAt = sentAt;
+      this.#confirmed = { sentAt, position: head.position };
+      this.#confirm();
       return;
     }
     if (head.standing === "other") {
@@ -201,11 +212,18 @@ export class RemoteLog implements Log {
     this.#wake();
   }
 
+  /** P2: what the server had when the heartbeat was sent has to be applied before it counts as heard. */
+  #confirm(): void {
+    const { sentAt, position } = this.#confirmed;
+    if ((this.#applied?.position ?? 0) >= position && sentAt > this.#heardAt) this.#heardAt = sentAt;
+  }
+
   #start(head: ServerHead, sentAt: number): void {
     this.#generation = head.generation;
     this.#applied = { position: head.position, id: head.id };
     this.#behind = Math.min(this.#behind, head.position);
     this.#heardAt = sentAt;
+    this.#confirmed = { sentAt, position: head.position };
     this.#joinNow = true; // to acknowledge what it starts with, now that the follower has it
     this.#gapAfter = undefined;
   }
@@ -227,6 +245,7 @@ export class RemoteLog implements Log {
     }
     if (fresh.length === 0 || this.#closed) return;
     this.#applied = last;
+    this.#confirm();
     this.#follower?.apply(fresh);
     this.#wake();
   }
