@@ -222,9 +222,16 @@ export class Runner {
       // Before it is read: what ends from here on is not missed.
       since = core.invalidations.position;
       const reads = await store.read([flight.key], { lease: core.lease });
-      const read = reads === UNAVAILABLE ? undefined : reads[0];
+      let read = reads === UNAVAILABLE ? undefined : reads[0];
       if (read === undefined) return true;
       if (await this.#take(flight, read, store, how)) return false;
+      if (read.lease === undefined) {
+        // P6: what was filled may not serve any more. Who loads in its place does so with a lease.
+        const again = await store.read([flight.key], { lease: core.lease, refresh: true });
+        read = again === UNAVAILABLE ? undefined : again[0];
+        if (read === undefined) return true;
+        if (await this.#take(flight, read, store, how)) return false;
+      }
       if (read.lease !== "busy") return true;
     }
     return !flight.aborted;
