@@ -112,7 +112,12 @@ export class History {
   }
 
   /** All bounds once everything is well again: also of what was owed. */
-  finalBounds(key: KeyName, reader: Reader, alive: (process: object) => boolean, witnessed: (by: Mutation) => boolean): Bound[] {
+  finalBounds(
+    key: KeyName,
+    reader: Reader,
+    alive: (process: object) => boolean,
+    witnessed: (by: Mutation) => boolean,
+  ): Bound[] {
     const bounds: Bound[] = [];
     for (const by of this.mutations) {
       const version = by.versions.get(key);

@@ -41,7 +41,13 @@ export class Scheduler {
 
   /** @param owner none: the world itself (a server, the network), which is quiet: no promise job follows. */
   after(ms: number, fn: () => void, owner?: Host): Timer {
-    const event: Event = { at: this.now + Math.max(0, ms), order: this.#order++, fn, owner, cancelled: false };
+    const event: Event = {
+      at: this.now + Math.max(0, ms),
+      order: this.#order++,
+      fn,
+      owner,
+      cancelled: false,
+    };
     this.#push(event);
     return {
       cancel: () => {

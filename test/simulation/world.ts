@@ -1,11 +1,11 @@
-import { createCache } from "../../src/cache/cache.ts";
 import type { Cache } from "../../src/cache/api.ts";
+import { createCache } from "../../src/cache/cache.ts";
 import type { Answer, InvalidateOptions } from "../../src/cache/options.ts";
-import { RemoteLog } from "../../src/coherence/remote-log.ts";
 import type { LogFactory } from "../../src/coherence/log.ts";
+import { RemoteLog } from "../../src/coherence/remote-log.ts";
 import { memory } from "../../src/memory/memory.ts";
-import { type Bound, History, type Mutation, type Reader } from "./history.ts";
 import { logClient, storeClient } from "./clients.ts";
+import { type Bound, History, type Mutation, type Reader } from "./history.ts";
 import { Link, type Weather } from "./network.ts";
 import { type Config, KEYS, type KeyName, type Schedule, type Step } from "./schedule.ts";
 import { type Host, type HostClock, hostClock, Scheduler, seeded } from "./scheduler.ts";
@@ -327,7 +327,9 @@ export class World {
       case "load":
         return this.#load(process, key, how, undefined);
       case "after":
-        return how % 3 === 0 ? this.#get(process, key, how, this.#last) : this.#load(process, key, how, this.#last);
+        return how % 3 === 0
+          ? this.#get(process, key, how, this.#last)
+          : this.#load(process, key, how, this.#last);
       case "get":
         return this.#get(process, key, how, undefined);
       case "getMany":
@@ -351,9 +353,13 @@ export class World {
       case "tagAll":
         return this.#mutate(step, process, KEYS, {}, () => cache.invalidateTags(["all"], invalidate));
       case "prefix":
-        return this.#mutate(step, process, grouped, {}, () => cache.invalidatePattern(`${group}:*`, invalidate));
+        return this.#mutate(step, process, grouped, {}, () =>
+          cache.invalidatePattern(`${group}:*`, invalidate),
+        );
       case "glob":
-        return this.#mutate(step, process, [key], {}, () => cache.invalidatePattern(`?${key.slice(1)}`, invalidate));
+        return this.#mutate(step, process, [key], {}, () =>
+          cache.invalidatePattern(`?${key.slice(1)}`, invalidate),
+        );
       case "clear":
         return this.#mutate(step, process, KEYS, {}, () => cache.clear(invalidate));
       case "expire":
@@ -368,7 +374,10 @@ export class World {
         );
       case "set":
         return this.#mutate(step, process, [key], { byKey: true, isSet: true }, () =>
-          cache.set(key, this.history.row(key), { tags: tagsOf(key), ...(how % 16 === 9 ? { l1: false } : {}) }),
+          cache.set(key, this.history.row(key), {
+            tags: tagsOf(key),
+            ...(how % 16 === 9 ? { l1: false } : {}),
+          }),
         );
     }
   }
@@ -444,10 +453,17 @@ export class World {
     const lowest = process.seen.get(key) ?? 0;
     if (this.#calm)
       for (const by of this.history.mutations)
-        if (by.ended === "done" && process.reader.applied < by.position && now > (by.endedAt ?? now) + LOG_LAG)
+        if (
+          by.ended === "done" &&
+          process.reader.applied < by.position &&
+          now > (by.endedAt ?? now) + LOG_LAG
+        )
           this.#violated(`${process.name} did not hear of ${by.what} for ${LOG_LAG} ms in good weather`);
     return (value, answer) => {
-      this.note(() => `  ${process.name} reads ${key} = ${String(value)} ${answer === undefined ? "" : `${answer.layer} ${answer.state}`}`);
+      this.note(
+        () =>
+          `  ${process.name} reads ${key} = ${String(value)} ${answer === undefined ? "" : `${answer.layer} ${answer.state}`}`,
+      );
       if (value === undefined) return;
       const stale = answer === undefined ? this.#graced : answer.state === "stale";
       this.#check(process, key, value, stale, bounds);
@@ -498,7 +514,8 @@ export class World {
     for (const other of this.#loads) {
       if (other.key !== load.key || !other.exclusive || this.#config.eager) continue;
       const disturbed = this.history.mutations.some(
-        ({ versions, endedAt }) => versions.has(load.key) && (endedAt ?? load.startedAt) > other.startedAt - LOG_LAG,
+        ({ versions, endedAt }) =>
+          versions.has(load.key) && (endedAt ?? load.startedAt) > other.startedAt - LOG_LAG,
       );
       if (!disturbed)
         this.#violated(`P6: ${load.process.name} loads ${load.key} while ${other.process.name} does`);
@@ -523,7 +540,11 @@ export class World {
     const { now } = this.scheduler;
     const strict = step.how % 4 === 3 && !isSet && step.do !== "expire";
     const what = `${process.name}'s ${soft ? "soft " : ""}${step.do} at ${(now - 1_000_000).toFixed(1)}`;
-    const mutation = this.history.begin({ what, process, soft, strict, isSet, byKey }, [...new Set(keys)], now);
+    const mutation = this.history.begin(
+      { what, process, soft, strict, isSet, byKey },
+      [...new Set(keys)],
+      now,
+    );
     this.#call(
       process,
       what,
@@ -589,20 +610,25 @@ export class World {
   async #end(): Promise<void> {
     this.note(() => "all is well again");
     this.#heal();
-    const until = this.scheduler.now + LONGEST_CALL;
     await this.scheduler.run(this.#calm ? LOG_LAG : 4_000);
-    while (this.#ops.size > 0 && this.scheduler.now < until) await this.scheduler.run(250);
-    for (const { what, startedAt } of this.#ops)
-      this.#violated(`P8: ${what} has not ended for ${Math.round(this.scheduler.now - startedAt)} ms`);
+    await this.#callsEnd();
     if (this.violations.length > 0) return;
     const late = this.#start();
     this.#slots.push(late);
     await this.scheduler.run(30);
     for (const how of ["get", "load"] as const) {
       for (const process of this.#slots) for (const key of KEYS) this.#lastRead(process, key, how);
-      await this.scheduler.run(60);
+      await this.scheduler.run(40);
+      await this.#callsEnd();
     }
-    await this.#close();
+    if (this.violations.length === 0) await this.#close();
+  }
+
+  async #callsEnd(): Promise<void> {
+    const until = this.scheduler.now + LONGEST_CALL;
+    while (this.#ops.size > 0 && this.scheduler.now < until) await this.scheduler.run(50);
+    for (const { what, startedAt } of this.#ops)
+      this.#violated(`P8: ${what} has not ended for ${Math.round(this.scheduler.now - startedAt)} ms`);
   }
 
   #lastRead(process: Process, key: KeyName, how: "get" | "load"): void {
@@ -630,7 +656,8 @@ export class World {
     if (!done) this.#violated("P8: close() has not ended");
     await this.scheduler.run(AFTER_CLOSE);
     for (const { name, clock, cache, links } of this.#slots) {
-      if (clock.holding > 0) this.#violated(`${name} left ${clock.holding} timers that keep the process alive`);
+      if (clock.holding > 0)
+        this.#violated(`${name} left ${clock.holding} timers that keep the process alive`);
       if (cache.stats().inFlight > 0) this.#violated(`${name} left loads in flight`);
       const calls = links.store.calls + links.commands.calls + links.follower.calls;
       if (calls > 0) this.#violated(`${name} left ${calls} calls of its servers`);
