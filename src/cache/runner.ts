@@ -94,7 +94,8 @@ export class Runner {
         for (const flight of batch) flight.asOf = core.invalidations.position;
       }
       const usesStores =
-        core.stores.length > 0 && core.following.ready === undefined && batch[0]?.options.l2 === true;
+        // P2: whether what they hold was invalidated is only known while the log is heard.
+        core.stores.length > 0 && core.trusts() && batch[0]?.options.l2 === true;
       if (!usesStores) {
         await load(batch);
         return;
