@@ -28,6 +28,7 @@ export class Promoter {
   ): Entry | undefined | Promise<Entry | undefined> {
     const { entry: stored } = found;
     const known = this.#core.invalidations;
+    if (!this.#core.trusts()) return undefined; // P2: it may have been invalidated since the log was last heard
     if (stored.generation !== known.generation) return undefined;
     // Written by a process that knows the value in another shape: old and new ones live side by side.
     if (stored.shape !== 0 && flight.shape !== 0 && stored.shape !== flight.shape) return undefined;
@@ -147,7 +148,8 @@ export class Promoter {
   async fill(flight: Flight, entry: Entry): Promise<void> {
     const core = this.#core;
     const leases = flight.takeLeases().reverse();
-    const stored = this.stored(flight.key, entry, flight.shape);
+    // P1: who does not hear the log cannot know that what it loaded may still be stored.
+    const stored = core.trusts() ? this.stored(flight.key, entry, flight.shape) : undefined;
     for (const [store, token] of leases) {
       const filled = stored === undefined ? "refused" : await store.fill(flight.key, stored, token);
       if (stored !== undefined && filled === "refused") core.counters.refused++;

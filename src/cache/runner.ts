@@ -118,7 +118,8 @@ export class Runner {
         await core.following.whenReady();
         for (const { flight } of batch) flight.asOf = core.invalidations.position;
       }
-      const usable = core.stores.length > 0 && core.following.ready === undefined;
+      // P2: whether what they hold was invalidated is only known while the log is heard.
+      const usable = core.stores.length > 0 && core.trusts();
       if (usable && batch[0]?.flight.options.l2 === true)
         consulted = await this.#consult(batch, refresh, leases);
     } catch (error) {
@@ -271,9 +272,16 @@ export class Runner {
       // Before it is read: what ends from here on is not missed.
       since = core.invalidations.position;
       const reads = await store.read([flight.key], { lease: core.lease });
-      const read = reads === UNAVAILABLE ? undefined : reads[0];
+      let read = reads === UNAVAILABLE ? undefined : reads[0];
       if (read === undefined) return true;
       if (await this.#take(task, read, store)) return false;
+      if (read.lease === undefined) {
+        // P6: what was filled may not serve any more. Who loads in its place does so with a lease.
+        const again = await store.read([flight.key], { lease: core.lease, refresh: true });
+        read = again === UNAVAILABLE ? undefined : again[0];
+        if (read === undefined) return true;
+        if (await this.#take(task, read, store)) return false;
+      }
       if (read.lease !== "busy") return true;
     }
     return !flight.aborted;

@@ -8,7 +8,8 @@ import type { LifetimeOptions } from "./resolve.ts";
 export function staleOutcome(core: Core, flight: Flight): Outcome | undefined {
   const { stale, key } = flight;
   const now = core.clock.now();
-  if (stale === undefined || now >= stale.staleUntil) return undefined;
+  // P2: a copy that may have been invalidated while the log was not heard is not served, whatever its grace.
+  if (stale === undefined || now >= stale.staleUntil || !core.trusts()) return undefined;
   if (core.invalidations.verdict(key, stale.tags, stale.asOf) === "invalid") return undefined;
   return {
     value: stale.value,
