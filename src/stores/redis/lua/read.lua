@@ -4,13 +4,26 @@
 --       2 "1": also where there is a fresh entry
 --       3 the token
 --       4 "json" or "binary": layout of a lease without an entry
--- Reply the record of each key as it was (nil: none), then the server's time in milliseconds, then, when a
---       lease was asked, one letter a key: t lent, b busy, - none
-local records = redis.call('MGET', unpack(KEYS))
+-- Reply the server's time in milliseconds; one letter a key (t lent, b busy, - none), or empty when no lease was
+--       asked; then the record of each key as it was (nil: none). When records are large, only of the first keys,
+--       and the rest is to be asked for again: the server does nothing else meanwhile.
+local ENOUGH = 1048576
+local reply, bytes, count, step = {0, ''}, 0, 0, 1
+-- Twice as many in each step: the first large ones end it.
+while count < #KEYS and bytes < ENOUGH do
+  local last = math.min(count + step, #KEYS)
+  local records = redis.call('MGET', unpack(KEYS, count + 1, last))
+  for i = 1, last - count do
+    local record = records[i]
+    reply[2 + count + i] = record
+    if record then bytes = bytes + #record end
+  end
+  count, step = last, step * 2
+end
 if ARGV[1] == '' then
   local time = redis.call('TIME')
-  records[#KEYS + 1] = time[1] * 1000 + math.floor(time[2] / 1000)
-  return records
+  reply[1] = time[1] * 1000 + math.floor(time[2] / 1000)
+  return reply
 end
 
 -- @include record
@@ -18,8 +31,8 @@ end
 local ends, token = now + tonumber(ARGV[1]), ARGV[3]
 local letters, lent = {}, {}
 
-local function lend(i, key)
-  local r = parse(records[i])
+local function lend(key, record)
+  local r = parse(record)
   if ARGV[2] ~= '1' and is_fresh(r) then return '-' end
   local busy = lent[key] or is_held(r) and r
   if busy then
@@ -29,19 +42,18 @@ local function lend(i, key)
   end
   -- A key that holds something else than a string. Asked first: after a write, even one that changes nothing,
   -- Redis lets the rest of a script write though there is no memory.
-  if not records[i] and redis.call('EXISTS', key) == 1 then redis.call('UNLINK', key) end
+  if not record and redis.call('EXISTS', key) == 1 then redis.call('UNLINK', key) end
   local left = life(r)
-  local entry = left > 0 and entry_of(records[i], r) or nil
+  local entry = left > 0 and entry_of(record, r) or nil
   local json = ARGV[4] == 'json'
   if entry then json = r.json end
-  local record = leased(token, ends, 0, entry, json)
+  local new = leased(token, ends, 0, entry, json)
   -- Without memory there are no leases, and entries are read all the same.
-  if put(key, record, math.max(left, ends - now)) then return '-' end
-  lent[key] = parse(string.sub(record, 1, HEAD))
+  if put(key, new, math.max(left, ends - now)) then return '-' end
+  lent[key] = parse(string.sub(new, 1, HEAD))
   return 't'
 end
 
-for i, key in ipairs(KEYS) do letters[i] = lend(i, key) end
-records[#KEYS + 1] = now
-records[#KEYS + 2] = table.concat(letters)
-return records
+for i = 1, count do letters[i] = lend(KEYS[i], reply[2 + i]) end
+reply[1], reply[2] = now, table.concat(letters)
+return reply
