@@ -93,7 +93,7 @@ export function mapLogServer(): MapLogServer {
       async read(after, limit, wait) {
         const newer = () => records.filter((one) => one.position > after).slice(0, limit);
         const first = await step("read", newer);
-        if (first.length > 0) return first;
+        if (first.length > 0 || newer().length > 0) return newer();
         await new Promise<void>((resolve) => {
           const wake = (): void => {
             timer.cancel();

@@ -2,11 +2,14 @@ import { type Duration, milliseconds } from "../../base/duration.ts";
 import { OptionError } from "../../base/errors.ts";
 import { refuseUnknown } from "../../base/known-options.ts";
 import type { LayerContext } from "../../coherence/log.ts";
+import { RemoteLog } from "../../coherence/remote-log.ts";
 import type { StoreLayer } from "../store.ts";
 import { LINK_OPTIONS, type LinkOptions, linkTarget } from "./link-options.ts";
 import { openLink } from "./open-link.ts";
 import type { Layout } from "./record.ts";
 import type { RedisLink } from "./redis-link.ts";
+import { LOG_BOUNDS, logBounds, type RedisLogBounds } from "./redis-log.ts";
+import { RedisLogServer } from "./redis-log-server.ts";
 import { RedisStore } from "./redis-store.ts";
 
 export type {
@@ -17,9 +20,10 @@ export type {
   RedisClient,
 } from "./link-options.ts";
 export type { Layout } from "./record.ts";
+export { type RedisLogBounds, type RedisLogOptions, redisLog } from "./redis-log.ts";
 
 /** Options of {@link redis}. */
-export interface RedisOptions extends LinkOptions {
+export interface RedisOptions extends LinkOptions, RedisLogBounds {
   /** Longest wait of a read ["250ms"]. */
   readonly timeout?: Duration | undefined;
   /** The layer's name in stats, reports and `Cache-Status` ["redis"]. */
@@ -30,7 +34,7 @@ export interface RedisOptions extends LinkOptions {
   readonly prefix?: string | undefined;
 }
 
-const OWN_OPTIONS = ["timeout", "name", "layout", "prefix"];
+const OWN_OPTIONS: readonly string[] = ["timeout", "name", "layout", "prefix", ...LOG_BOUNDS];
 
 /**
  * L2 in Redis or Valkey (6.2 or later): one server, Sentinel or Cluster, by the package `ioredis` or a client
@@ -50,6 +54,7 @@ export function redis(options: RedisOptions = {}): StoreLayer {
     throw new OptionError("redis.layout", layout, '"binary" or "json"');
   if (prefix !== undefined && (typeof prefix !== "string" || !/^[^{}\p{Cc}]+$/u.test(prefix)))
     throw new OptionError("redis.prefix", prefix, "a text without braces and control characters");
+  const bounds = logBounds(options, "redis");
   const link = sharedLink((warn) => openLink(target, warn));
   return {
     kind: "store",
@@ -58,6 +63,11 @@ export function redis(options: RedisOptions = {}): StoreLayer {
     open(context) {
       const { link: opened, release } = link(context);
       return new RedisStore(opened, { name, layout, prefix: prefix ?? context.cacheName, released: release });
+    },
+    log(context) {
+      const { link: opened, release } = link(context);
+      const server = new RedisLogServer(opened, prefix ?? context.cacheName, bounds, release);
+      return new RemoteLog(server, context);
     },
   };
 }

@@ -391,6 +391,466 @@ if failure then return failure end
 return 1 + r.awaited`,
 };
 
+/** lua/log-append.lua */
+export const logAppendScript: Script = {
+  sha: "827e03f7916fd984b6d09c1cc43a16bdc3e99fab",
+  text: `local LOG, HEAD, FOLLOWERS, PATTERNS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local EVERYTHING = '{"kind":"prefix","prefix":""}'
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local lease = tonumber(ARGV[3])
+local function int(number)
+return string.format('%.0f', number)
+end
+local function parse(follower)
+local acked, til, own = string.match(follower, '^(%d+)|(%d+)|(%d+)$')
+return tonumber(acked or 0), tonumber(til or 0), tonumber(own or 0)
+end
+local function save(head)
+redis.call('HSET', HEAD, 'g', head.g, 'p', int(head.p), 'i', head.i, 'b', int(head.b), 'bg', head.bg,
+'f', int(head.f), 'l', int(head.l))
+end
+local function found(above)
+local base, longest = math.max(now, above + 1), lease
+local last = redis.pcall('XREVRANGE', LOG, '+', '-', 'COUNT', 1)
+if last[1] then base = math.max(base, tonumber(string.match(last[1][1], '^%d+')) + 1) end
+local all = redis.call('HGETALL', FOLLOWERS)
+for at = 1, #all, 2 do
+if all[at] ~= '@' then
+local acked, _, own = parse(all[at + 1])
+base, longest = math.max(base, acked + 1), math.max(longest, own)
+end
+end
+redis.call('UNLINK', LOG, HEAD, PATTERNS)
+local head = { g = ARGV[1], p = base, i = ARGV[1], b = base, bg = ARGV[1], f = base, l = longest }
+save(head)
+redis.call('HSET', PATTERNS, '@', head.bg)
+return head
+end
+local function stored()
+local got = redis.call('HMGET', HEAD, 'g', 'p', 'i', 'b', 'bg', 'f', 'l')
+local head = { g = got[1], p = tonumber(got[2] or nil), i = got[3], b = tonumber(got[4] or nil), bg = got[5],
+f = tonumber(got[6] or nil), l = tonumber(got[7] or nil) }
+if head.g and head.p and head.i and head.b and head.bg and head.f and head.l then return head end
+return nil
+end
+local function current()
+return stored() or found(tonumber(ARGV[2]))
+end
+local function patterns_known(head)
+if redis.call('HGET', PATTERNS, '@') == head.bg then return true end
+redis.call('UNLINK', PATTERNS)
+redis.call('HSET', PATTERNS, '@', head.bg, int(head.p), EVERYTHING)
+return false
+end
+local function run_id()
+local info = redis.pcall('INFO', 'server')
+return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
+end
+local function complete_since(run)
+local marker = redis.call('HGET', FOLLOWERS, '@')
+local of, since = string.match(marker or '', '^(%S+)|(%d+)$')
+if of == run and tonumber(since) <= now then return tonumber(since) end
+redis.call('HSET', FOLLOWERS, '@', run .. '|' .. int(now))
+return now
+end
+local kept, most_tags, most_patterns = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local head = current()
+local function add(id, json)
+return redis.pcall('XADD', LOG, 'MAXLEN', '~', kept, int(head.p + 1) .. '-0', 'r', json, 'i', id,
+'a', head.i)
+end
+local function forget_tags()
+redis.call('UNLINK', HEAD)
+head.f = head.p
+end
+local function mark_tags(prefix, from, count)
+local fields = {}
+for at = from, from + count - 1 do
+fields[#fields + 1] = prefix .. ARGV[at]
+fields[#fields + 1] = int(head.p)
+if #fields >= 2000 or at == from + count - 1 then
+redis.call('HSET', HEAD, unpack(fields))
+fields = {}
+end
+end
+end
+local function add_pattern(json)
+if not patterns_known(head) then return end -- everything: it covers this one too
+if redis.call('HLEN', PATTERNS) > most_patterns then
+redis.call('UNLINK', PATTERNS)
+redis.call('HSET', PATTERNS, '@', head.bg, int(head.p), EVERYTHING)
+else
+redis.call('HSET', PATTERNS, int(head.p), json)
+end
+end
+local at, first = 7, true
+while ARGV[at] do
+local id, json, what, count = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+local added = add(id, json)
+if first and type(added) == 'table' and string.find(added.err, 'equal or smaller', 1, true) then
+head = found(math.max(head.p, tonumber(ARGV[2])))
+added = add(id, json)
+end
+if type(added) == 'table' then return added end
+first = false
+head.p, head.i = head.p + 1, id
+if what == 'h' or what == 's' then mark_tags(what .. ':', at + 4, count)
+elseif what == 'p' then add_pattern(json)
+elseif what == 'c' then
+head.g = ARGV[at + 4]
+forget_tags()
+redis.call('UNLINK', PATTERNS)
+redis.call('HSET', PATTERNS, '@', head.bg)
+end
+at = at + 4 + count
+end
+if redis.call('HLEN', HEAD) > most_tags + 7 then forget_tags() end
+save(head)
+return { head.g, int(head.p) }`,
+};
+
+/** lua/log-join.lua */
+export const logJoinScript: Script = {
+  sha: "5cc4666eef18b0a5a2687ccedc2ec50fb2468d95",
+  text: `local LOG, HEAD, FOLLOWERS, PATTERNS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local EVERYTHING = '{"kind":"prefix","prefix":""}'
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local lease = tonumber(ARGV[3])
+local function int(number)
+return string.format('%.0f', number)
+end
+local function parse(follower)
+local acked, til, own = string.match(follower, '^(%d+)|(%d+)|(%d+)$')
+return tonumber(acked or 0), tonumber(til or 0), tonumber(own or 0)
+end
+local function save(head)
+redis.call('HSET', HEAD, 'g', head.g, 'p', int(head.p), 'i', head.i, 'b', int(head.b), 'bg', head.bg,
+'f', int(head.f), 'l', int(head.l))
+end
+local function found(above)
+local base, longest = math.max(now, above + 1), lease
+local last = redis.pcall('XREVRANGE', LOG, '+', '-', 'COUNT', 1)
+if last[1] then base = math.max(base, tonumber(string.match(last[1][1], '^%d+')) + 1) end
+local all = redis.call('HGETALL', FOLLOWERS)
+for at = 1, #all, 2 do
+if all[at] ~= '@' then
+local acked, _, own = parse(all[at + 1])
+base, longest = math.max(base, acked + 1), math.max(longest, own)
+end
+end
+redis.call('UNLINK', LOG, HEAD, PATTERNS)
+local head = { g = ARGV[1], p = base, i = ARGV[1], b = base, bg = ARGV[1], f = base, l = longest }
+save(head)
+redis.call('HSET', PATTERNS, '@', head.bg)
+return head
+end
+local function stored()
+local got = redis.call('HMGET', HEAD, 'g', 'p', 'i', 'b', 'bg', 'f', 'l')
+local head = { g = got[1], p = tonumber(got[2] or nil), i = got[3], b = tonumber(got[4] or nil), bg = got[5],
+f = tonumber(got[6] or nil), l = tonumber(got[7] or nil) }
+if head.g and head.p and head.i and head.b and head.bg and head.f and head.l then return head end
+return nil
+end
+local function current()
+return stored() or found(tonumber(ARGV[2]))
+end
+local function patterns_known(head)
+if redis.call('HGET', PATTERNS, '@') == head.bg then return true end
+redis.call('UNLINK', PATTERNS)
+redis.call('HSET', PATTERNS, '@', head.bg, int(head.p), EVERYTHING)
+return false
+end
+local function run_id()
+local info = redis.pcall('INFO', 'server')
+return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
+end
+local function complete_since(run)
+local marker = redis.call('HGET', FOLLOWERS, '@')
+local of, since = string.match(marker or '', '^(%S+)|(%d+)$')
+if of == run and tonumber(since) <= now then return tonumber(since) end
+redis.call('HSET', FOLLOWERS, '@', run .. '|' .. int(now))
+return now
+end
+local node, applied, id, confirmed = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local run = run_id()
+local head = current()
+local last = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', 1)[1]
+if last and tonumber(string.match(last[1], '^%d+')) > head.p then head = found(tonumber(ARGV[2])) end
+complete_since(run)
+if lease > head.l then
+head.l = lease
+redis.call('HSET', HEAD, 'l', int(lease))
+end
+local function record_at(position)
+local at = int(position) .. '-0'
+return redis.call('XRANGE', LOG, at, at)[1]
+end
+local function id_of(record)
+for at = 1, #record[2], 2 do
+if record[2][at] == 'i' then return record[2][at + 1] end
+end
+end
+local function missing(position)
+local first = redis.call('XRANGE', LOG, '-', '+', 'COUNT', 1)[1]
+if first and tonumber(string.match(first[1], '^%d+')) <= position then return 'other' end
+return confirmed == run and 'trimmed' or 'other'
+end
+local function standing()
+if not applied then return 'new' end
+if applied > head.p or applied < head.b then return 'other' end
+if applied == head.p then return id == head.i and 'same' or 'other' end
+if applied == head.b then
+if id ~= head.bg then return 'other' end
+else
+local record = record_at(applied)
+if not record then return missing(applied) end
+if id_of(record) ~= id then return 'other' end
+end
+return record_at(applied + 1) and 'same' or 'trimmed'
+end
+local answer = standing()
+local old = redis.call('HGET', FOLLOWERS, node)
+local acked = 0
+if answer == 'same' then acked = applied
+elseif old then acked = parse(old)
+elseif answer == 'new' then acked = head.p end
+redis.call('HSET', FOLLOWERS, node, int(acked) .. '|' .. int(now + lease) .. '|' .. int(lease))
+return { head.g, int(head.p), head.i, answer, head.bg, run }`,
+};
+
+/** lua/log-patterns.lua */
+export const logPatternsScript: Script = {
+  sha: "8f640dd9edde819c925b9c23c384de4e9bda1047",
+  text: `local LOG, HEAD, FOLLOWERS, PATTERNS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local EVERYTHING = '{"kind":"prefix","prefix":""}'
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local lease = tonumber(ARGV[3])
+local function int(number)
+return string.format('%.0f', number)
+end
+local function parse(follower)
+local acked, til, own = string.match(follower, '^(%d+)|(%d+)|(%d+)$')
+return tonumber(acked or 0), tonumber(til or 0), tonumber(own or 0)
+end
+local function save(head)
+redis.call('HSET', HEAD, 'g', head.g, 'p', int(head.p), 'i', head.i, 'b', int(head.b), 'bg', head.bg,
+'f', int(head.f), 'l', int(head.l))
+end
+local function found(above)
+local base, longest = math.max(now, above + 1), lease
+local last = redis.pcall('XREVRANGE', LOG, '+', '-', 'COUNT', 1)
+if last[1] then base = math.max(base, tonumber(string.match(last[1][1], '^%d+')) + 1) end
+local all = redis.call('HGETALL', FOLLOWERS)
+for at = 1, #all, 2 do
+if all[at] ~= '@' then
+local acked, _, own = parse(all[at + 1])
+base, longest = math.max(base, acked + 1), math.max(longest, own)
+end
+end
+redis.call('UNLINK', LOG, HEAD, PATTERNS)
+local head = { g = ARGV[1], p = base, i = ARGV[1], b = base, bg = ARGV[1], f = base, l = longest }
+save(head)
+redis.call('HSET', PATTERNS, '@', head.bg)
+return head
+end
+local function stored()
+local got = redis.call('HMGET', HEAD, 'g', 'p', 'i', 'b', 'bg', 'f', 'l')
+local head = { g = got[1], p = tonumber(got[2] or nil), i = got[3], b = tonumber(got[4] or nil), bg = got[5],
+f = tonumber(got[6] or nil), l = tonumber(got[7] or nil) }
+if head.g and head.p and head.i and head.b and head.bg and head.f and head.l then return head end
+return nil
+end
+local function current()
+return stored() or found(tonumber(ARGV[2]))
+end
+local function patterns_known(head)
+if redis.call('HGET', PATTERNS, '@') == head.bg then return true end
+redis.call('UNLINK', PATTERNS)
+redis.call('HSET', PATTERNS, '@', head.bg, int(head.p), EVERYTHING)
+return false
+end
+local function run_id()
+local info = redis.pcall('INFO', 'server')
+return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
+end
+local function complete_since(run)
+local marker = redis.call('HGET', FOLLOWERS, '@')
+local of, since = string.match(marker or '', '^(%S+)|(%d+)$')
+if of == run and tonumber(since) <= now then return tonumber(since) end
+redis.call('HSET', FOLLOWERS, '@', run .. '|' .. int(now))
+return now
+end
+patterns_known(current())
+return redis.call('HGETALL', PATTERNS)`,
+};
+
+/** lua/log-renounce.lua */
+export const logRenounceScript: Script = {
+  sha: "62462dabc36f82d474f28605c7f3c44197d8f0db",
+  text: `local LOG, HEAD, FOLLOWERS, PATTERNS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local EVERYTHING = '{"kind":"prefix","prefix":""}'
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local lease = tonumber(ARGV[3])
+local function int(number)
+return string.format('%.0f', number)
+end
+local function parse(follower)
+local acked, til, own = string.match(follower, '^(%d+)|(%d+)|(%d+)$')
+return tonumber(acked or 0), tonumber(til or 0), tonumber(own or 0)
+end
+local function save(head)
+redis.call('HSET', HEAD, 'g', head.g, 'p', int(head.p), 'i', head.i, 'b', int(head.b), 'bg', head.bg,
+'f', int(head.f), 'l', int(head.l))
+end
+local function found(above)
+local base, longest = math.max(now, above + 1), lease
+local last = redis.pcall('XREVRANGE', LOG, '+', '-', 'COUNT', 1)
+if last[1] then base = math.max(base, tonumber(string.match(last[1][1], '^%d+')) + 1) end
+local all = redis.call('HGETALL', FOLLOWERS)
+for at = 1, #all, 2 do
+if all[at] ~= '@' then
+local acked, _, own = parse(all[at + 1])
+base, longest = math.max(base, acked + 1), math.max(longest, own)
+end
+end
+redis.call('UNLINK', LOG, HEAD, PATTERNS)
+local head = { g = ARGV[1], p = base, i = ARGV[1], b = base, bg = ARGV[1], f = base, l = longest }
+save(head)
+redis.call('HSET', PATTERNS, '@', head.bg)
+return head
+end
+local function stored()
+local got = redis.call('HMGET', HEAD, 'g', 'p', 'i', 'b', 'bg', 'f', 'l')
+local head = { g = got[1], p = tonumber(got[2] or nil), i = got[3], b = tonumber(got[4] or nil), bg = got[5],
+f = tonumber(got[6] or nil), l = tonumber(got[7] or nil) }
+if head.g and head.p and head.i and head.b and head.bg and head.f and head.l then return head end
+return nil
+end
+local function current()
+return stored() or found(tonumber(ARGV[2]))
+end
+local function patterns_known(head)
+if redis.call('HGET', PATTERNS, '@') == head.bg then return true end
+redis.call('UNLINK', PATTERNS)
+redis.call('HSET', PATTERNS, '@', head.bg, int(head.p), EVERYTHING)
+return false
+end
+local function run_id()
+local info = redis.pcall('INFO', 'server')
+return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
+end
+local function complete_since(run)
+local marker = redis.call('HGET', FOLLOWERS, '@')
+local of, since = string.match(marker or '', '^(%S+)|(%d+)$')
+if of == run and tonumber(since) <= now then return tonumber(since) end
+redis.call('HSET', FOLLOWERS, '@', run .. '|' .. int(now))
+return now
+end
+local head = current()
+if head.g == ARGV[4] then
+head = found(math.max(head.p, tonumber(ARGV[2])))
+head.p = head.p + 1
+redis.call('XADD', LOG, int(head.p) .. '-0', 'r', ARGV[5], 'i', head.i, 'a', head.i)
+save(head)
+end
+return { head.g, int(head.p) }`,
+};
+
+/** lua/log-swept.lua */
+export const logSweptScript: Script = {
+  sha: "845cbf87a180f62428283f6f4d9c13fae8b4b350",
+  text: `if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+return 0`,
+};
+
+/** lua/log-unacknowledged.lua */
+export const logUnacknowledgedScript: Script = {
+  sha: "766d4187719e327efd6010e893f8a6916bbe6ae0",
+  text: `local LOG, HEAD, FOLLOWERS, PATTERNS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local EVERYTHING = '{"kind":"prefix","prefix":""}'
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local lease = tonumber(ARGV[3])
+local function int(number)
+return string.format('%.0f', number)
+end
+local function parse(follower)
+local acked, til, own = string.match(follower, '^(%d+)|(%d+)|(%d+)$')
+return tonumber(acked or 0), tonumber(til or 0), tonumber(own or 0)
+end
+local function save(head)
+redis.call('HSET', HEAD, 'g', head.g, 'p', int(head.p), 'i', head.i, 'b', int(head.b), 'bg', head.bg,
+'f', int(head.f), 'l', int(head.l))
+end
+local function found(above)
+local base, longest = math.max(now, above + 1), lease
+local last = redis.pcall('XREVRANGE', LOG, '+', '-', 'COUNT', 1)
+if last[1] then base = math.max(base, tonumber(string.match(last[1][1], '^%d+')) + 1) end
+local all = redis.call('HGETALL', FOLLOWERS)
+for at = 1, #all, 2 do
+if all[at] ~= '@' then
+local acked, _, own = parse(all[at + 1])
+base, longest = math.max(base, acked + 1), math.max(longest, own)
+end
+end
+redis.call('UNLINK', LOG, HEAD, PATTERNS)
+local head = { g = ARGV[1], p = base, i = ARGV[1], b = base, bg = ARGV[1], f = base, l = longest }
+save(head)
+redis.call('HSET', PATTERNS, '@', head.bg)
+return head
+end
+local function stored()
+local got = redis.call('HMGET', HEAD, 'g', 'p', 'i', 'b', 'bg', 'f', 'l')
+local head = { g = got[1], p = tonumber(got[2] or nil), i = got[3], b = tonumber(got[4] or nil), bg = got[5],
+f = tonumber(got[6] or nil), l = tonumber(got[7] or nil) }
+if head.g and head.p and head.i and head.b and head.bg and head.f and head.l then return head end
+return nil
+end
+local function current()
+return stored() or found(tonumber(ARGV[2]))
+end
+local function patterns_known(head)
+if redis.call('HGET', PATTERNS, '@') == head.bg then return true end
+redis.call('UNLINK', PATTERNS)
+redis.call('HSET', PATTERNS, '@', head.bg, int(head.p), EVERYTHING)
+return false
+end
+local function run_id()
+local info = redis.pcall('INFO', 'server')
+return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
+end
+local function complete_since(run)
+local marker = redis.call('HGET', FOLLOWERS, '@')
+local of, since = string.match(marker or '', '^(%S+)|(%d+)$')
+if of == run and tonumber(since) <= now then return tonumber(since) end
+redis.call('HSET', FOLLOWERS, '@', run .. '|' .. int(now))
+return now
+end
+local position = tonumber(ARGV[4])
+local longest = math.max(lease, tonumber(redis.call('HGET', HEAD, 'l') or nil) or 0)
+local left = math.max(0, complete_since(run_id()) + longest - now)
+local all = redis.call('HGETALL', FOLLOWERS)
+for at = 1, #all, 2 do
+if all[at] ~= '@' then
+local acked, til, own = parse(all[at + 1])
+if til <= now then
+redis.call('HDEL', FOLLOWERS, all[at])
+elseif acked < position then
+if til > now + own then
+til = now + own
+redis.call('HSET', FOLLOWERS, all[at], int(acked) .. '|' .. int(til) .. '|' .. int(own))
+end
+left = math.max(left, til - now)
+end
+end
+end
+return int(left)`,
+};
+
 /** lua/look.lua */
 export const lookScript: Script = {
   sha: "66c01834ed41319ab4da23ca4480de15e5414e16",
@@ -520,7 +980,7 @@ return {table.concat(letters), bytes}`,
 
 /** lua/read.lua */
 export const readScript: Script = {
-  sha: "01eec09e4588bddd56a07285d1cec200e24bfb08",
+  sha: "4a405acaca7e9252a7ff8fb95f616f4f7d96486c",
   text: `local ENOUGH = 1048576
 local reply, bytes, count, step = {0, ''}, 0, 0, 1
 while count < #KEYS and bytes < ENOUGH do
@@ -655,7 +1115,16 @@ end
 end
 local ends, token = now + tonumber(ARGV[1]), ARGV[3]
 local letters, lent = {}, {}
+<<<<<<< HEAD
 local function lend(key, record)
+=======
+local function lend(i, key)
+local record = records[i]
+if record and ARGV[2] ~= '1' and #record >= 14 and string.byte(record, 1) == 1 then
+local stored_at, ttl = struct.unpack('>I6I6', record, 3)
+if ttl == INFINITE or now - stored_at < ttl then return '-' end
+end
+>>>>>>> 57a6bac42eb783b140af3d0d89cd1f49a9ad761e
 local r = parse(record)
 if ARGV[2] ~= '1' and is_fresh(r) then return '-' end
 local busy = lent[key] or is_held(r) and r

@@ -31,7 +31,17 @@ end
 local ends, token = now + tonumber(ARGV[1]), ARGV[3]
 local letters, lent = {}, {}
 
+<<<<<<< HEAD
 local function lend(key, record)
+=======
+local function lend(i, key)
+  local record = records[i]
+  -- Most reads end here: a fresh entry without a lease in front.
+  if record and ARGV[2] ~= '1' and #record >= 14 and string.byte(record, 1) == 1 then
+    local stored_at, ttl = struct.unpack('>I6I6', record, 3)
+    if ttl == INFINITE or now - stored_at < ttl then return '-' end
+  end
+>>>>>>> 57a6bac42eb783b140af3d0d89cd1f49a9ad761e
   local r = parse(record)
   if ARGV[2] ~= '1' and is_fresh(r) then return '-' end
   local busy = lent[key] or is_held(r) and r
