@@ -66,6 +66,9 @@ export class RedisStore implements Store {
     const { signal, lease } = options;
     signal?.throwIfAborted();
     const want = { lease, refresh: options.refresh === true };
+    const [first] = keys;
+    if (keys.length === 1 && first !== undefined && signal === undefined)
+      return [await this.#reader.read(this.#prefix + first, want)];
     const reads = Promise.all(keys.map((key) => this.#reader.read(this.#prefix + key, want)));
     if (signal === undefined) return reads;
     return this.#abortable(keys, reads, signal);

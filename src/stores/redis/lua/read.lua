@@ -20,9 +20,23 @@ while count < #KEYS and bytes < ENOUGH do
   end
   count, step = last, step * 2
 end
-if ARGV[1] == '' then
-  local time = redis.call('TIME')
-  reply[1] = time[1] * 1000 + math.floor(time[2] / 1000)
+local time = redis.call('TIME')
+local at = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- Most reads end here: of no lease, or of fresh entries without leases in front. The rest below costs more.
+local function is_plainly_fresh(record)
+  if not record or #record < 13 or string.byte(record, 1) ~= 1 then return false end
+  local stored_at, ttl = struct.unpack('>I6I5', record, 3)
+  return ttl == 1099511627775 or at - stored_at < ttl
+end
+
+local plain = ARGV[1] == '' and count or 0
+if ARGV[2] == '0' then
+  while plain < count and is_plainly_fresh(reply[3 + plain]) do plain = plain + 1 end
+end
+if plain == count then
+  reply[1] = at
+  if ARGV[1] ~= '' then reply[2] = string.rep('-', count) end
   return reply
 end
 
@@ -31,17 +45,7 @@ end
 local ends, token = now + tonumber(ARGV[1]), ARGV[3]
 local letters, lent = {}, {}
 
-<<<<<<< HEAD
 local function lend(key, record)
-=======
-local function lend(i, key)
-  local record = records[i]
-  -- Most reads end here: a fresh entry without a lease in front.
-  if record and ARGV[2] ~= '1' and #record >= 14 and string.byte(record, 1) == 1 then
-    local stored_at, ttl = struct.unpack('>I6I6', record, 3)
-    if ttl == INFINITE or now - stored_at < ttl then return '-' end
-  end
->>>>>>> 57a6bac42eb783b140af3d0d89cd1f49a9ad761e
   local r = parse(record)
   if ARGV[2] ~= '1' and is_fresh(r) then return '-' end
   local busy = lent[key] or is_held(r) and r
