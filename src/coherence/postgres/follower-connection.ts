@@ -40,7 +40,6 @@ export class FollowerConnection {
 
   drop(): void {
     this.#attempt?.drop();
-    this.#attempt = undefined;
   }
 
   close(): void {
@@ -51,31 +50,31 @@ export class FollowerConnection {
   #connect(): Attempt {
     if (this.#abandoned >= MOST_ABANDONED)
       throw new StoreError("PostgreSQL's pool lends no client: is it large enough, and the server there?");
+    let lending = true;
     let dropped = false;
-    let connected: LentClient | undefined;
+    let lent: LentClient | undefined;
     const ended = (): void => {
       if (dropped) return;
       attempt.drop();
       this.#bell.fail(new StoreError("The connection that follows the log was lost."));
     };
     const begin = async (): Promise<LentClient> => {
-      let client: LentClient;
       try {
-        client = await this.#pool.connect();
+        lent = await this.#pool.connect();
       } finally {
+        lending = false;
         if (dropped) this.#abandoned--;
       }
-      // Its listeners stay: a connection that is destroyed may tell of more trouble.
-      client.on("error", ended);
-      client.on("end", ended);
+      // These listeners stay: a connection that is destroyed may tell of more trouble.
+      lent.on("error", ended);
+      lent.on("end", ended);
       if (dropped) {
-        client.release(true);
+        lent.release(true);
         throw new StoreError("The connection was given up.");
       }
-      connected = client;
-      client.on("notification", () => this.#bell.ring());
-      await client.query(`LISTEN ${quoted(this.#channel)}`);
-      return client;
+      lent.on("notification", () => this.#bell.ring());
+      await lent.query(`LISTEN ${quoted(this.#channel)}`);
+      return lent;
     };
     const attempt: Attempt = {
       ready: begin(),
@@ -83,22 +82,11 @@ export class FollowerConnection {
         if (dropped) return;
         dropped = true;
         if (this.#attempt === attempt) this.#attempt = undefined;
-        if (connected === undefined) this.#abandoned++;
-        else connected.release(true);
+        if (lending) this.#abandoned++;
+        else lent?.release(true);
       },
     };
-    let connecting = true;
-    attempt.ready
-      .catch(() => {
-        // Nobody else may wait for it; whoever does is told too. What failed before it was lent is not abandoned.
-        if (connecting && connected === undefined && !dropped) {
-          dropped = true;
-          if (this.#attempt === attempt) this.#attempt = undefined;
-        } else attempt.drop();
-      })
-      .finally(() => {
-        connecting = false;
-      });
+    attempt.ready.catch(attempt.drop);
     return attempt;
   }
 }

@@ -35,7 +35,7 @@ export function pooledLink(pool: PostgresPool, channel: string, bell: Bell, cloc
 /** With anything that has `query`. */
 export function plainLink(client: PostgresLogClient, clock: Clock): Link {
   const query = async (text: string, params: Params): Promise<Row[]> =>
-    (await client.query(text, [...params])).rows;
+    (await ("connect" in client ? inTurn(client, text, params) : client.query(text, [...params]))).rows;
   return {
     listens: false,
     run: (text, params) => within(clock, STATEMENT_TIMEOUT, query(text, params)),
@@ -43,6 +43,18 @@ export function plainLink(client: PostgresLogClient, clock: Clock): Link {
     reconnect: () => {},
     close: () => {},
   };
+}
+
+/** The last statement of each `Client` of `pg`, which takes one after another and will not queue them itself. */
+const lastOf = new WeakMap<PostgresLogClient, Promise<unknown>>();
+
+function inTurn(client: PostgresLogClient, text: string, params: Params): ReturnType<typeof client.query> {
+  const answer = (lastOf.get(client) ?? Promise.resolve()).then(() => client.query(text, [...params]));
+  lastOf.set(
+    client,
+    answer.catch(() => {}),
+  );
+  return answer;
 }
 
 async function runOnPool(pool: PostgresPool, text: string, params: Params, clock: Clock): Promise<Row[]> {

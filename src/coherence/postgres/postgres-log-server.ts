@@ -54,8 +54,9 @@ export class PostgresLogServer implements LogServer {
     for (let tries = 0; tries < TRIES; tries++) {
       const sentAt = clock.now();
       const [row] = await this.#follow(this.#sql.join, params);
-      if (row === undefined) {
-        await this.#found(await this.#head(), 0);
+      if (row === undefined || row.standing === "broken") {
+        // What this very look saw: another that founded it meanwhile is right.
+        await this.#found(row && String(row.generation), 0);
         continue;
       }
       // P3: had its lease run out before the server took this, somebody may have counted on that just when the
@@ -160,12 +161,6 @@ export class PostgresLogServer implements LogServer {
     await this.#run(this.#sql.found, [this.#cache, name, generation ?? null, String(above), lease]);
   }
 
-  /** Generation of the log's head, even where the rest is gone. */
-  async #head(): Promise<string | undefined> {
-    const [row] = await this.#run(this.#sql.head, [this.#cache]);
-    return row === undefined ? undefined : String(row.generation);
-  }
-
   async #trimTags(): Promise<void> {
     const { maxTags } = this.#options;
     try {
@@ -198,6 +193,7 @@ export class PostgresLogServer implements LogServer {
   }
 
   async #trying(work: () => Promise<Row[]>): Promise<Row[]> {
+    let created = false;
     for (let tries = 1; ; tries++) {
       try {
         return await work();
@@ -205,12 +201,13 @@ export class PostgresLogServer implements LogServer {
         const code = codeOf(error);
         if (tries < TRIES && LOST_AGAINST_ANOTHER.has(code)) continue;
         if (!NO_TABLES.has(code)) throw error;
-        if (!this.#options.create || tries > 1)
+        if (!this.#options.create || created)
           throw new StoreError(
             "The tables of the log are not in PostgreSQL: run the SQL of postgresLogSchema() once, or pass `create: true`.",
             { cause: error },
           );
         await this.#create();
+        created = true;
       }
     }
   }

@@ -12,7 +12,7 @@ export interface Statements {
   readonly append: string;
   /** $2 new generation, $3 the one it replaces, $4 position it must be above, $5 lease. No row: another is current. */
   readonly found: string;
-  /** $2 applied position, $3 its id, $4 node, $5 lease. No row: the log is not there, or not whole. */
+  /** $2 applied position, $3 its id, $4 node, $5 lease. No row: the log is not there. "broken": a part of it is not. */
   readonly join: string;
   /** $2 position, $3 limit. */
   readonly read: string;
@@ -102,10 +102,11 @@ SELECT position FROM head`,
 
     // A join that says nothing of what was applied does not acknowledge: the node may still serve what it had.
     join: `WITH head AS (
-  SELECT generation, position, id, founded, founded_id FROM ${t.head} WHERE name = $1::text
-    AND EXISTS (SELECT FROM ${t.tags} WHERE name = $1::text AND tag = ${sentinel})
+  SELECT generation, position, id, founded, founded_id,
+    EXISTS (SELECT FROM ${t.tags} WHERE name = $1::text AND tag = ${sentinel})
     AND EXISTS (SELECT FROM ${t.patterns} WHERE name = $1::text AND position = 0)
-    AND EXISTS (SELECT FROM ${t.followers} WHERE name = $1::text AND node = ${sentinel})
+    AND EXISTS (SELECT FROM ${t.followers} WHERE name = $1::text AND node = ${sentinel}) AS whole
+  FROM ${t.head} WHERE name = $1::text
 ), known AS (
   SELECT head.*, $2::text::bigint AS applied, CASE $2::text::bigint
     WHEN head.position THEN head.id
@@ -114,6 +115,7 @@ SELECT position FROM head`,
   END AS applied_id FROM head
 ), standing AS (
   SELECT known.*, CASE
+    WHEN NOT whole THEN 'broken'
     WHEN applied IS NULL THEN 'new'
     WHEN applied > position OR applied < founded OR applied_id <> $3::text THEN 'other'
     WHEN applied_id IS NULL THEN 'trimmed'
@@ -125,7 +127,7 @@ SELECT position FROM head`,
 ), joined AS (
   INSERT INTO ${t.followers} AS was (name, node, acked, until)
   SELECT $1::text, $4::text, CASE standing WHEN 'new' THEN position WHEN 'other' THEN 0 ELSE applied END, ${later("$5")}
-  FROM standing
+  FROM standing WHERE whole
   ON CONFLICT (name, node) DO UPDATE SET until = excluded.until,
     acked = CASE WHEN $2::text IS NULL THEN was.acked ELSE excluded.acked END
 )

@@ -1,0 +1,367 @@
+import type pg from "pg";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import type { PostgresLogClient } from "../../src/coherence/postgres/index.ts";
+import { startPostgres, type TestServer } from "../servers.ts";
+import { type Bench, bench, type Opened, poolOf } from "./postgres-log-setup.ts";
+
+const keys = (...list: string[]) => [{ kind: "keys", keys: list } as const];
+const signed = (id: string) => [{ id, record: keys("k")[0] ?? never() }];
+function never(): never {
+  throw new Error("There is one.");
+}
+
+/** Shorter than the 500 ms after which a follower looks by itself, and long enough for a busy machine. */
+const SOON = 400;
+
+describe("the log on PostgreSQL in trouble", () => {
+  let server: TestServer;
+  let pool: pg.Pool;
+  let here: Bench;
+  beforeAll(async () => {
+    server = await startPostgres();
+    // What was acknowledged is in the server's files, so that a crash loses none of it.
+    pool = poolOf(server.url, { options: "-c synchronous_commit=on" });
+  });
+  afterAll(async () => {
+    await pool.end();
+    await server.stop();
+  });
+  beforeEach(() => {
+    here = bench(pool);
+  });
+  afterEach(() => here.end());
+
+  const saw = (opened: Opened, position: number) =>
+    vi.waitFor(() => expect(opened.positions().at(-1)).toBe(position), 5_000);
+  const wasReset = (opened: Opened) =>
+    vi.waitFor(() => expect(opened.follower.resets.length).toBeGreaterThan(0), 5_000);
+  /** Processes of the server that listen for this log's records. */
+  const listeners = async (): Promise<number[]> => {
+    const rows = await here.sql(
+      `SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'
+         AND (query LIKE 'LISTEN%' OR query LIKE $1)`,
+      [`%${here.options.prefix}_records%ORDER BY position LIMIT%`],
+    );
+    return rows.map(({ pid }) => Number(pid));
+  };
+
+  it("tells other followers at once", async () => {
+    const one = await here.open();
+    const two = await here.open();
+    const begin = performance.now();
+    for (let i = 0; i < 20; i++) await saw(two, await one.log.append(keys(`k${i}`)));
+    expect((performance.now() - begin) / 20).toBeLessThan(SOON / 4);
+    expect(two.follower.seen).toEqual(one.follower.seen);
+  });
+
+  it.each(["read committed", "repeatable read", "serializable"])(
+    "gives 4 x 250 appends made at once one order without a gap, seen by all, where transactions are %s",
+    { timeout: 60_000 },
+    async (level) => {
+      const pools = Array.from({ length: 4 }, () =>
+        poolOf(server.url, {
+          max: 3,
+          options: `-c default_transaction_isolation=${level.replace(" ", "\\ ")}`,
+        }),
+      );
+      const opened: Opened[] = [];
+      for (const each of pools) opened.push(await here.open({}, each));
+      const begin = opened[0]?.head.position ?? Number.NaN;
+      // Somebody who looks all the time must never see n + 1 and not n.
+      let appending = true;
+      let looks = 0;
+      const looking = (async () => {
+        let seen = begin;
+        while (appending) {
+          const [row] = await here.sql(
+            `SELECT count(*)::int AS n, max(position)::text AS last FROM ${here.table("records")}
+             WHERE position > $1`,
+            [seen],
+          );
+          if (row?.last === null) continue;
+          expect(Number(row?.last) - seen).toBe(row?.n);
+          seen = Number(row?.last);
+          looks++;
+        }
+      })();
+      const answers = await Promise.all(
+        Array.from({ length: 1_000 }, async (_, i) => {
+          // Not all in one turn, so that they do not all share one statement.
+          for (let turns = i % 50; turns > 0; turns--) await new Promise(setImmediate);
+          return (await opened[i % 4]?.log.append(keys(`k${i}`))) ?? Number.NaN;
+        }),
+      );
+      appending = false;
+      await looking;
+      const all = Array.from({ length: 1_000 }, (_, i) => begin + i + 1);
+      expect([...answers].sort((a, b) => a - b)).toEqual(all);
+      for (const one of opened) {
+        await saw(one, begin + 1_000);
+        expect(one.positions()).toEqual(all);
+        expect(one.follower.seen).toEqual(opened[0]?.follower.seen);
+        expect(one.follower.resets).toEqual([]);
+        expect(one.warnings).toEqual([]);
+      }
+      for (const [i, position] of answers.entries())
+        expect(opened[0]?.follower.seen[position - begin - 1]?.record).toEqual(keys(`k${i}`)[0]);
+      expect(looks).toBeGreaterThan(3);
+      for (const { log } of opened) await log.close();
+      for (const each of pools) await each.end();
+    },
+  );
+
+  it("goes on without a reset when the connections that listen are killed", async () => {
+    const one = await here.open();
+    const two = await here.open();
+    const first = await one.log.append(keys("before"));
+    await saw(two, first);
+    const pids = await listeners();
+    expect(pids).toHaveLength(2);
+    for (const pid of pids) await here.sql("SELECT pg_terminate_backend($1)", [pid]);
+    const second = await one.log.append(keys("after"));
+    await saw(two, second);
+    await saw(one, second);
+    // It listens again.
+    await vi.waitFor(async () => expect(await listeners()).toHaveLength(2));
+    expect(one.positions()).toEqual([first, second]);
+    expect(two.positions()).toEqual([first, second]);
+    expect([...one.follower.resets, ...two.follower.resets]).toEqual([]);
+  });
+
+  it.skipIf(process.env.TEST_DATABASE_URL)(
+    "drops a connection that does not answer, and makes another",
+    async () => {
+      const one = await here.open();
+      await saw(one, await one.log.append(keys("before")));
+      const [frozen = never()] = await listeners();
+      process.kill(frozen, "SIGSTOP");
+      try {
+        const two = await here.open();
+        const last = await two.log.append(keys("after"));
+        await saw(one, last);
+        expect(one.follower.resets).toEqual([]);
+        expect(one.warnings).toHaveLength(1);
+      } finally {
+        process.kill(frozen, "SIGCONT");
+      }
+    },
+  );
+
+  it.skipIf(process.env.TEST_DATABASE_URL)(
+    "survives a crash of the server, which loses nothing that was acknowledged",
+    { timeout: 60_000 },
+    async () => {
+      const one = await here.open();
+      const two = await here.open();
+      const first = await one.log.append(keys("before"));
+      const [pid = never()] = await listeners();
+      // The server ends all its processes and recovers when one of them is killed.
+      process.kill(pid, "SIGKILL");
+      const last = await vi.waitFor(() => one.log.append(keys("after")), 10_000);
+      for (const each of [one, two]) {
+        await saw(each, last);
+        expect(each.positions()[0]).toBe(first);
+        expect(each.follower.resets).toEqual([]);
+        await vi.waitFor(() => expect(each.log.lag()).toBeLessThan(5_000));
+      }
+    },
+  );
+
+  it.each([
+    ["head"],
+    ["tags"],
+    ["patterns"],
+    ["followers"],
+    ["head", "records", "tags", "patterns", "followers"],
+  ])("is founded anew, and everybody told, when tables were emptied: %s %s %s %s %s", async (...emptied) => {
+    const one = await here.open();
+    const two = await here.open();
+    const before = await one.log.append([{ kind: "tags", tags: ["t"] }]);
+    await here.sql(`TRUNCATE ${emptied.map(here.table).join(", ")}`);
+    await wasReset(one);
+    await wasReset(two);
+    const head = one.follower.resets.at(-1)?.head;
+    expect(head?.generation).not.toBe(one.head.generation);
+    expect(head?.position).toBeGreaterThan(before);
+    expect(two.follower.resets.at(-1)?.head.generation).toBe(head?.generation);
+    const last = await two.log.append(keys("after"));
+    await saw(one, last);
+    await saw(two, last);
+  });
+
+  it("counts tags as invalidated when their table was emptied, even before that was noticed", async () => {
+    const log = here.server();
+    await log.join("n", undefined, 5_000);
+    const { position } = await log.append([{ id: "1", record: { kind: "tags", tags: ["t"] } }]);
+    await here.sql(`TRUNCATE ${here.table("tags")}`);
+    expect(await log.tagPositions(["t"])).toEqual([{ hard: position, soft: position }]);
+    await here.sql(`TRUNCATE ${here.table("head")}`);
+    const [lost] = await log.tagPositions(["t"]);
+    expect(lost?.hard).toBeGreaterThan(position);
+  });
+
+  it("starts a new history when an older backup came back under living followers", async () => {
+    const one = await here.open();
+    const two = await here.open();
+    await one.log.append(keys("kept"));
+    await here.sql(`CREATE TABLE ${here.table("saved_head")} AS SELECT * FROM ${here.table("head")}`);
+    await here.sql(`CREATE TABLE ${here.table("saved_records")} AS SELECT * FROM ${here.table("records")}`);
+    try {
+      const lost = await one.log.append(keys("lost 1"));
+      await saw(two, lost);
+      const client = await pool.connect();
+      await client.query("BEGIN");
+      for (const name of ["head", "records"]) {
+        await client.query(`TRUNCATE ${here.table(name)}`);
+        await client.query(`INSERT INTO ${here.table(name)} SELECT * FROM ${here.table(`saved_${name}`)}`);
+      }
+      await client.query("COMMIT");
+      client.release();
+      // Another process, which knows nothing of this, takes the position again.
+      expect((await here.server().append(signed("again"))).position).toBe(lost);
+      await wasReset(one);
+      await wasReset(two);
+      const generations = [one, two].map(({ follower }) => follower.resets.at(-1)?.head.generation);
+      expect(generations[0]).not.toBe(one.head.generation);
+      expect(generations[1]).toBe(generations[0]);
+      const last = await one.log.append(keys("after"));
+      expect(last).toBeGreaterThan(lost + 1);
+      await saw(two, last);
+    } finally {
+      await here.sql(`DROP TABLE ${here.table("saved_head")}, ${here.table("saved_records")}`);
+    }
+  });
+
+  it("resets a follower that was away longer than records are kept, and no other", async () => {
+    const one = await here.open();
+    const two = await here.open();
+    const first = await one.log.append(keys("a"));
+    await saw(two, first);
+    // Trimmed before anybody read them, in the eyes of both.
+    const gone = `WITH h AS (UPDATE ${here.table("head")} SET position = position + 5, id = 'x' RETURNING 1) SELECT 1`;
+    await here.sql(gone);
+    await wasReset(one);
+    await wasReset(two);
+    expect(one.follower.resets.at(-1)).toMatchObject({
+      head: { generation: one.head.generation, position: first + 5 },
+      reason: "this process was away longer than the log remembers",
+    });
+    await saw(two, await one.log.append(keys("b")));
+  });
+
+  it("creates its tables again when they were dropped, or says so when it may not", async () => {
+    const one = await here.open();
+    await one.log.append(keys("a"));
+    await here.sql(
+      `DROP TABLE ${["head", "records", "tags", "patterns", "followers"].map(here.table).join(", ")}`,
+    );
+    const careful = here.server("shop", pool, { create: false });
+    await expect(careful.append(signed("1"))).rejects.toThrow(/postgresLogSchema/);
+    await wasReset(one);
+    await saw(one, await one.log.append(keys("b")));
+  });
+
+  it("is settled at once when all acknowledged, and after its lease when a follower died", async () => {
+    const one = await here.open({ maxLag: 1_000 });
+    const two = await here.open({ maxLag: 1_000 });
+    const strict = [{ ...keys("k")[0], strict: true } as const];
+    // The log is new: who followed what was there before is forgotten only after the first lease.
+    await one.log.settled(await one.log.append(strict as never));
+    let begin = performance.now();
+    await one.log.settled(await one.log.append(strict as never));
+    expect(performance.now() - begin).toBeLessThan(SOON);
+    const dead = here.server();
+    const { position, id } = await dead.join("dead", undefined, 1_500);
+    await dead.join("dead", { position, id }, 1_500);
+    begin = performance.now();
+    await one.log.settled(await one.log.append(strict as never));
+    expect(performance.now() - begin).toBeGreaterThan(1_200);
+    expect(performance.now() - begin).toBeLessThan(3_000);
+    expect(two.follower.resets).toEqual([]);
+  });
+
+  it("counts on no follower that does not say what it applied, nor on those it forgot", async () => {
+    const log = here.server();
+    const { position, id } = await log.join("a", undefined, 60_000);
+    await here.sql(`DELETE FROM ${here.table("followers")} WHERE node <> 'a'`);
+    await here.sql(
+      `INSERT INTO ${here.table("followers")} SELECT name, '"', 0, now() FROM ${here.table("head")}`,
+    );
+    const { position: next } = await log.append(signed("1"));
+    expect(await log.unacknowledged(position)).toBe(0);
+    expect(await log.unacknowledged(next)).toBeGreaterThan(50_000);
+    // Starting again does not acknowledge: its memory may still have the old value until the answer is there.
+    await log.join("a", undefined, 60_000);
+    expect(await log.unacknowledged(next)).toBeGreaterThan(50_000);
+    await log.join("a", { position: next, id: "1" }, 60_000);
+    expect(await log.unacknowledged(next)).toBe(0);
+    await log.join("a", { position, id }, 60_000);
+    await log.join("a", { position: next, id: "another" }, 60_000);
+    expect(await log.unacknowledged(position)).toBeGreaterThan(50_000);
+    await log.leave("a");
+    expect(await log.unacknowledged(next)).toBe(0);
+    await here.sql(`TRUNCATE ${here.table("followers")}`);
+    await log.join("b", undefined, 60_000);
+    expect(await log.unacknowledged(next)).toBeGreaterThan(4_000);
+  });
+
+  it("tells a follower whose lease had run out of all that was settled without it", async () => {
+    const other = here.server();
+    let meanwhile: (() => Promise<void>) | undefined;
+    const client: PostgresLogClient = {
+      async query(text, params) {
+        const answer = await pool.query(text, params);
+        const act = meanwhile;
+        meanwhile = undefined;
+        await act?.();
+        return answer;
+      },
+    };
+    const log = here.server("shop", client);
+    const { position, id } = await log.join("a", undefined, 1);
+    await vi.waitFor(async () => expect(await other.unacknowledged(position + 1)).toBeLessThan(5_010));
+    await here.sql(
+      `UPDATE ${here.table("followers")} SET until = now() - interval '1 second' WHERE node = 'a'`,
+    );
+    meanwhile = async () => void (await other.append(signed("1")));
+    const again = await log.join("a", { position, id }, 5_000);
+    expect(again).toMatchObject({ standing: "same", position: position + 1 });
+  });
+
+  it("needs two clients of its pool, and gives them back when it is closed", async () => {
+    const small = poolOf(server.url, { max: 2 });
+    const one = await here.open({}, small);
+    await one.log.append(keys("a"));
+    expect(small.totalCount).toBe(2);
+    await one.log.close();
+    await expect(one.log.append(keys("b"))).rejects.toThrow(/closed/);
+    await small.end();
+    expect(small.totalCount).toBe(0);
+  });
+
+  it("waits for a pool that has no client left, without asking for ever more", async () => {
+    const small = poolOf(server.url, { max: 2 });
+    const held = [await small.connect(), await small.connect()];
+    await expect(here.open({}, small)).rejects.toThrow(/did not answer/);
+    expect(small.waitingCount).toBeLessThanOrEqual(3);
+    for (const client of held) client.release();
+    const one = await here.open({}, small);
+    await saw(one, await one.log.append(keys("a")));
+    await one.log.close();
+    await small.end();
+  });
+
+  it.skipIf(process.env.TEST_DATABASE_URL)("works in databases of other encodings", async () => {
+    await pool.query("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
+    const latin = poolOf(server.url.replace(/postgres$/, "latin"));
+    const there = bench(latin);
+    const one = await there.open({ cacheName: "läden 漢字" });
+    await one.log.append([{ kind: "tags", tags: ["漢字 😀"] }, ...keys("漢字")]);
+    expect(one.follower.seen.map(({ record }) => record)).toEqual([
+      { kind: "tags", tags: ["漢字 😀"] },
+      ...keys("漢字"),
+    ]);
+    await there.end();
+    await latin.end();
+  });
+});
