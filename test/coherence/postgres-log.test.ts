@@ -161,6 +161,24 @@ for (const { name, connect } of CLIENTS) {
       expect(await server.patterns()).toEqual([]);
     });
 
+    it("answers appends that share a statement each with its own place and generation", async () => {
+      const server = here.server();
+      const { position, generation } = await server.join("n", undefined, 5_000);
+      const keys = { id: "k", record: { kind: "keys", keys: ["k"] } } as const;
+      const clear = { id: "c", record: { kind: "clear", generation: "next" } } as const;
+      const batches = [[keys], [keys, keys], [keys, clear], [keys], [], [clear, keys]];
+      expect(await Promise.all(batches.map((records) => server.append(records)))).toEqual([
+        { generation, position: position + 1 },
+        { generation, position: position + 3 },
+        { generation: "next", position: position + 5 },
+        { generation: "next", position: position + 6 },
+        { generation: "next", position: position + 6 },
+        { generation: "next", position: position + 8 },
+      ]);
+      expect(await server.append([])).toEqual({ generation: "next", position: position + 8 });
+      expect((await server.join("n", { position: position + 8, id: "k" }, 5_000)).standing).toBe("same");
+    });
+
     it("forgets all tags when there are too many, and counts them as invalidated then", async () => {
       const server = here.server("shop", client, { maxTags: 10 });
       let last = 0;
