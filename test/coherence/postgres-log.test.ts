@@ -196,6 +196,11 @@ for (const { name, connect } of CLIENTS) {
       expect(cold?.soft).toBe(cold?.hard);
       expect(hot?.hard).toBeGreaterThanOrEqual(cold?.hard ?? Number.NaN);
       expect(await here.sql(`SELECT tag FROM ${here.table("tags")}`)).not.toContainEqual({ tag: "hot" });
+      // Known again for a soft invalidation: of hard ones it still tells no less than before.
+      const { position } = await other.append([
+        { id: "i", record: { kind: "tags", tags: ["hot"], soft: true } },
+      ]);
+      expect(await other.tagPositions(["hot"])).toEqual([{ hard: cold?.hard, soft: position }]);
     });
 
     it("keeps the newest 100,000 records", { timeout: 120_000 }, async () => {
