@@ -95,6 +95,15 @@ export interface CacheStats {
   /** Loaded values not stored because an invalidation came in between (P1). */
   readonly refused: number;
   readonly inFlight: number;
+  /** Hits compared with the source (option `shadow`), and how many of them differed from it. */
+  readonly shadow: {
+    readonly checks: number;
+    readonly stale: number;
+    /** stale over checks; 0 without checks. */
+    readonly rate: number;
+    /** Comparisons whose loader failed. */
+    readonly errors: number;
+  };
   readonly load: LatencyStats;
   readonly layers: Readonly<Record<string, LayerStats>>;
 }
@@ -115,8 +124,12 @@ export interface CacheHealth {
   readonly log: {
     readonly name: string;
     readonly state: "up" | "down";
+    /** Milliseconds since that was noticed. */
+    readonly since: number;
+    readonly lastError: string | undefined;
     readonly generation: string;
     readonly position: number;
+    /** Milliseconds since this process last knew that it has seen everything. */
     readonly lag: number;
   };
   /** What is off and why, as the advisor said at start. */
@@ -131,6 +144,8 @@ export interface CacheEvents {
   loadError: { readonly key: string; readonly error: unknown; readonly servedStale: boolean };
   set: { readonly key: string };
   invalidate: { readonly kind: "keys" | "tags" | "prefix" | "glob" | "clear"; readonly what: string };
+  /** A hit was compared with the source (option `shadow`). */
+  shadow: { readonly key: string; readonly stale: boolean };
   evict: { readonly key: string; readonly cause: "capacity" | "expired" };
   /** A layer failed or timed out; readers did not notice. */
   layerError: { readonly layer: string; readonly action: string; readonly error: unknown };
@@ -267,6 +282,8 @@ export interface CollectionOptions<V, K extends string | number | bigint> extend
   readonly write?: "through" | "around" | undefined;
   readonly tags?: readonly string[] | ((value: V, key: K) => readonly string[]) | undefined;
   readonly schema?: StandardSchemaV1<unknown, V> | undefined;
+  /** Version of the value's shape, besides what `schema` tells: entries stored with another are a miss. */
+  readonly version?: string | number | undefined;
 }
 
 /** Options of a read of a collection. */

@@ -23,6 +23,7 @@ const CACHE_OPTIONS = new Set([
     "layers",
     "log",
     "maxLag",
+    "lease",
     "policies",
     "codec",
     "compressAbove",
@@ -79,7 +80,10 @@ export function assemble(options: CacheOptions): Assembled {
   const events = new Emitter<CacheEvents>(() => {
     counters.listenerErrors++;
   });
-  const context: LayerContext = { cacheName: name, clock, random, warn };
+  const maxLag = milliseconds(options.maxLag ?? "5s", "maxLag");
+  const lease = milliseconds(options.lease ?? "10s", "lease");
+  if (lease < 100) throw new OptionError("lease", options.lease, "100 ms or more");
+  const context: LayerContext = { cacheName: name, clock, random, warn, maxLag };
   const stores = far.map(
     (layer) =>
       new GuardedStore(layer.open(context), layer.timeout, clock, random, {
@@ -94,7 +98,8 @@ export function assemble(options: CacheOptions): Assembled {
     random,
     stores,
     log: logOf(context),
-    maxLag: milliseconds(options.maxLag ?? "5s", "maxLag"),
+    maxLag,
+    lease,
     memory: near?.open<Entry>(clock, (key, _entry, cause) => {
       counters.evictions++;
       if (events.wants("evict")) events.emit("evict", { key, cause });

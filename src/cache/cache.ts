@@ -47,6 +47,7 @@ const EVENTS: ReadonlySet<string> = new Set<keyof CacheEvents>([
   "loadError",
   "set",
   "invalidate",
+  "shadow",
   "evict",
   "layerError",
   "layerState",

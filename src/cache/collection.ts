@@ -1,4 +1,6 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { CacheError, LayerError, OptionError, show } from "../base/errors.ts";
+import { schemaFingerprint } from "../base/fingerprint.ts";
 import { validate } from "../base/standard-schema.ts";
 import type { Cache, Collection, CollectionOptions, CollectionReadOptions } from "./api.ts";
 import { Batcher } from "./batcher.ts";
@@ -15,7 +17,7 @@ import { isEntryOption, refuseUnknown } from "./resolve.ts";
 
 type Scalar = string | number | bigint;
 
-const COLLECTION_OPTIONS = new Set(["load", "loadMany", "source", "write", "schema", "policy"]);
+const COLLECTION_OPTIONS = new Set(["load", "loadMany", "source", "write", "schema", "version", "policy"]);
 
 /**
  * Keys bound to where their values come from.
@@ -29,7 +31,9 @@ export function collectionOf<V, K extends Scalar>(
   if (typeof name !== "string" || name === "") throw new OptionError("collection", name, "a non-empty name");
   const path = `collection "${name}"`;
   refuseUnknown(options, path, (option) => COLLECTION_OPTIONS.has(option) || isEntryOption(option));
-  const { load, loadMany, source, write = "through", schema, tags, ...entry } = options;
+  const { load, loadMany, source, write = "through", schema, version, tags, ...lifetime } = options;
+  const shape = shapeText(version, schema);
+  const entry = shape === "" ? lifetime : { ...lifetime, version: shape };
   if ([load, loadMany, source].filter((given) => given !== undefined).length !== 1)
     throw new OptionError(path, Object.keys(options), "exactly one of `load`, `loadMany` and `source`");
   if (write !== "through" && write !== "around")
@@ -167,6 +171,12 @@ export function collectionOf<V, K extends Scalar>(
   }
 
   return self;
+}
+
+/** What the stored values of a collection look like, in a text; "" when nothing tells. */
+function shapeText(version: string | number | undefined, schema: StandardSchemaV1 | undefined): string {
+  const print = schema === undefined ? "" : schemaFingerprint(schema);
+  return version === undefined && print === "" ? "" : `${version ?? ""}#${print}`;
 }
 
 /** The loader of many keys that the options give, with its answer checked. */

@@ -1,25 +1,21 @@
-import type { Clock, Timer } from "../base/clock.ts";
-import { ClosedError, CodecError, LayerError, OptionError, reason } from "../base/errors.ts";
+import type { Clock } from "../base/clock.ts";
+import { ClosedError, CodecError, OptionError, reason } from "../base/errors.ts";
 import type { Frame } from "../base/frame.ts";
-import { globMatcher } from "../base/key.ts";
-import { Invalidations } from "../coherence/invalidations.ts";
-import type { Appended, Log, LogHead, LogRecord, Position, TagPositions } from "../coherence/log.ts";
+import type { Invalidations } from "../coherence/invalidations.ts";
+import type { Appended, Log, LogRecord } from "../coherence/log.ts";
 import type { MemoryEngine } from "../memory/engine.ts";
 import { type CacheCounters, LayerCounters } from "../observe/counters.ts";
 import type { Emitter } from "../observe/emitter.ts";
 import type { CacheEvents } from "./api.ts";
+import { Endings } from "./endings.ts";
 import { Entry, type EntryFacts } from "./entry.ts";
 import { type Flight, Flights } from "./flight.ts";
+import { Following } from "./following.ts";
 import type { GuardedStore } from "./guarded-store.ts";
 import { type Protection, protect } from "./isolation.ts";
 import { isCallOption, type LifetimeOptions, refuseUnknown, resolveOptions } from "./resolve.ts";
+import { within } from "./within.ts";
 
-/** How long the log is left alone after it could not be opened, in milliseconds. */
-const REOPEN_AFTER = 1_000;
-
-/** How long a read waits for the log, and a write for its append, in milliseconds. */
-const READY_WAIT = 250;
-const APPEND_WAIT = 5_000;
 /** How long `close` waits for background work, in milliseconds. */
 const CLOSE_WAIT = 5_000;
 
@@ -35,6 +31,7 @@ export interface CoreParts {
   readonly stores: readonly GuardedStore[];
   readonly log: Log;
   readonly maxLag: number;
+  readonly lease: number;
   readonly frame: Frame;
   readonly isolate: Protection;
   readonly defaults: LifetimeOptions;
@@ -57,21 +54,22 @@ export class Core {
   readonly events: Emitter<CacheEvents>;
   readonly counters: CacheCounters;
   readonly warn: (message: string) => void;
-  readonly maxLag: number;
+  /** How long a lease lasts, in milliseconds; renewed at every third of it while the load runs. */
+  readonly lease: number;
+  readonly following: Following;
+  readonly invalidations: Invalidations;
+  readonly endings: Endings;
   readonly memoryCounters = new LayerCounters();
-  readonly invalidations = new Invalidations(globMatcher);
   readonly flights = new Flights((flight) => this.release(flight));
   readonly defaults: LifetimeOptions;
   closed = false;
-  /** Pending until the log is followed; undefined once it is. */
-  ready: Promise<void> | undefined;
-  logError: string | undefined;
   readonly #policies: ReadonlyMap<string, LifetimeOptions>;
   readonly #background = new Set<Promise<unknown>>();
   readonly #warned = new Set<string>();
   /** Keys with a write under way, and how many records about them came in since it began. */
   readonly #writing = new Map<string, { writers: number; records: number }>();
-  #reopen: Timer | undefined;
+  /** Keys whose loads ended while others waited: told in one record a turn. */
+  #ended: string[] = [];
   readonly #recent: () => number;
 
   constructor(parts: CoreParts) {
@@ -82,7 +80,8 @@ export class Core {
     this.memory = parts.memory;
     this.stores = parts.stores;
     this.log = parts.log;
-    this.maxLag = parts.maxLag;
+    this.lease = parts.lease;
+    this.endings = new Endings(parts.clock);
     this.frame = parts.frame;
     this.isolate = parts.isolate;
     this.defaults = parts.defaults;
@@ -90,7 +89,19 @@ export class Core {
     this.warn = parts.warn;
     this.events = parts.events;
     this.counters = parts.counters;
-    this.#open();
+    this.following = new Following(parts.log, parts.maxLag, parts.clock, {
+      apply: (records) => this.#apply(records),
+      forget: () => {
+        this.memory?.clear();
+        this.detachAll(false);
+        this.endings.tellAll();
+      },
+      detachAll: () => this.detachAll(true),
+      failed: (action, error) => this.events.emit("layerError", { layer: this.log.name, action, error }),
+      warn: this.warn,
+    });
+    this.invalidations = this.following.invalidations;
+    this.following.open();
   }
 
   /** Options of a call over its policy over the cache's. */
@@ -136,9 +147,9 @@ export class Core {
     return this.#recent() < deadline - NEAR || this.clock.now() < deadline;
   }
 
-  /** Whether memory may be believed: the log is followed, or was heard of less than `maxLag` ago (P2). */
+  /** Whether memory may be believed (P2). */
   trusts(): boolean {
-    return this.ready === undefined && (!this.log.shared || this.log.lag() <= this.maxLag);
+    return this.following.trusts();
   }
 
   /** The valid memory entry of a key, fresh or stale in its grace. What is not valid any more is dropped. */
@@ -173,7 +184,7 @@ export class Core {
 
   /** Keeps an entry in memory; not while the log is not followed, since nothing would take it out again. */
   keep(key: string, entry: Entry): void {
-    if (this.ready !== undefined) return;
+    if (this.following.ready !== undefined) return;
     const verdict = this.invalidations.verdict(key, entry.tags, entry.asOf);
     if (verdict === "invalid") return;
     if (verdict === "stale") entry.expire(this.clock.now());
@@ -187,50 +198,6 @@ export class Core {
       { ...facts, value: facts.kind === "value" ? protect(facts.value, this.isolate) : facts.value },
       this.clock.now(),
     ).arm(options);
-  }
-
-  /** Waits until the log is followed, but not for ever: a read then goes on without what is cached (P8). */
-  async whenReady(): Promise<void> {
-    const { ready } = this;
-    if (ready !== undefined) await this.within(READY_WAIT, ready).catch(() => undefined);
-  }
-
-  /** Waits until the log is followed. @throws {LayerError} when it is not: nothing could be promised of a write. */
-  async writable(): Promise<void> {
-    await this.whenReady();
-    if (this.ready !== undefined)
-      throw new LayerError(this.log.name, "follow its log", this.logError ?? "it does not answer");
-  }
-
-  /** What `work` resolves to. Rejects when that takes longer than `ms`; then it is no longer waited for. */
-  within<T>(ms: number, work: Promise<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const late = (): void => reject(new Error(`it did not answer within ${ms} ms`));
-      const timer = this.clock.setTimer(ms, late, true);
-      work.then(resolve, reject).finally(() => timer.cancel());
-    });
-  }
-
-  /** Last invalidations of tags by the log's own table; rejects when it does not answer in time. */
-  async tagPositions(tags: readonly string[]): Promise<readonly TagPositions[]> {
-    const answer = this.log.tagPositions(tags);
-    return answer instanceof Promise ? this.within(READY_WAIT, answer) : answer;
-  }
-
-  /** Appends to the log. @throws {LayerError} when the log did not take it: then nothing is promised. */
-  async append(records: readonly LogRecord[]): Promise<Position> {
-    try {
-      const answer = this.log.append(records);
-      return answer instanceof Promise ? await this.within(APPEND_WAIT, answer) : answer;
-    } catch (error) {
-      this.logError = reason(error);
-      throw new LayerError(this.log.name, "append the invalidation to its log", error);
-    }
-  }
-
-  /** Positions as users see them: they only mean something within one generation. */
-  show(position: Position): string {
-    return `${this.invalidations.generation}:${position}`;
   }
 
   /** Marks keys as being written, so that `overtaken` is known for them until `written`. */
@@ -249,6 +216,11 @@ export class Core {
   overtaken(key: string): boolean {
     const state = this.#writing.get(key);
     return state !== undefined && state.records > 1;
+  }
+
+  /** Whether any record about a key came in since `writing`. */
+  mentioned(key: string): boolean {
+    return (this.#writing.get(key)?.records ?? 0) > 0;
   }
 
   written(keys: readonly string[]): void {
@@ -278,7 +250,27 @@ export class Core {
 
   /** Gives back leases that will not be used, so that the next load of the key need not wait for them. */
   release(flight: Flight): void {
-    for (const [store, token] of flight.takeLeases()) this.background(store.release(flight.key, token));
+    for (const [store, token] of flight.takeLeases()) {
+      const released = store.release(flight.key, token).then((awaited) => {
+        if (awaited) this.tellEnded(flight.key);
+      });
+      this.background(released);
+    }
+  }
+
+  /** Wakes those in other processes who wait for a load that ended here. */
+  tellEnded(key: string): void {
+    this.#ended.push(key);
+    if (this.#ended.length > 1) return;
+    queueMicrotask(() => {
+      const keys = this.#ended;
+      this.#ended = [];
+      if (!this.closed && this.log.shared) this.background(this.following.tellEnded(keys));
+    });
+  }
+
+  detachAll(soft: boolean): void {
+    this.flights.detachWhere(soft, () => true);
   }
 
   /** Resolves after `ms` of the cache's clock. */
@@ -300,82 +292,36 @@ export class Core {
   }
 
   async close(): Promise<void> {
-    this.#reopen?.cancel();
     for (const flight of this.flights.all()) {
       flight.abort(new ClosedError(this.name));
       this.flights.detach(flight, false);
       flight.reject(new ClosedError(this.name));
     }
     // A layer that hangs must not keep the process from closing.
-    await this.within(CLOSE_WAIT, this.drained()).catch(() => undefined);
+    await within(this.clock, CLOSE_WAIT, this.drained()).catch(() => undefined);
     this.memory?.close();
-    await this.log.close();
+    await this.following.close();
     for (const store of this.stores) await store.close();
-  }
-
-  #open(): void {
-    try {
-      const head = this.log.open({
-        apply: (records) => this.#apply(records),
-        reset: (to, why) => this.#reset(to, why),
-      });
-      const patterns = this.log.patterns();
-      if (!(head instanceof Promise) && !(patterns instanceof Promise)) {
-        this.invalidations.reset(head, patterns);
-        if (!this.log.shared) this.invalidations.floor = 0; // nothing is older than a log that began here
-        this.ready = undefined;
-        return;
-      }
-      const opened = Promise.all([head, patterns]).then(([at, active]) => {
-        this.invalidations.reset(at, active);
-        this.ready = undefined;
-      });
-      this.ready = opened.catch((error: unknown) => this.#notOpened(error));
-    } catch (error) {
-      this.ready = Promise.resolve();
-      this.#notOpened(error);
-    }
-  }
-
-  /** Without a log nothing cached can be trusted: reads go to the source until it opens. */
-  #notOpened(error: unknown): void {
-    this.logError = reason(error);
-    this.events.emit("layerError", { layer: this.log.name, action: "open its log", error });
-    if (!this.closed) this.#reopen = this.clock.setTimer(REOPEN_AFTER, () => this.#open());
-  }
-
-  /** P7: nothing known before can be proved valid. */
-  #reset(head: LogHead, why: string): void {
-    this.memory?.clear();
-    this.flights.detachWhere(false, () => true);
-    this.invalidations.reset(head, []);
-    const patterns = this.log.patterns();
-    if (patterns instanceof Promise) {
-      this.ready = patterns.then(
-        (active) => {
-          this.invalidations.load(active);
-          this.ready = undefined;
-        },
-        (error: unknown) => this.#notOpened(error),
-      );
-    } else this.invalidations.load(patterns);
-    this.warn(`The log "${this.log.name}" lost records (${why}): memory was dropped.`);
   }
 
   #apply(records: readonly Appended[]): void {
     for (const appended of records) {
-      this.invalidations.apply(appended);
       this.#concern(appended);
-      if (this.events.wants("invalidate"))
-        this.events.emit("invalidate", { kind: appended.record.kind, what: subject(appended.record) });
+      const { record } = appended;
+      if (record.kind !== "ended" && this.events.wants("invalidate"))
+        this.events.emit("invalidate", { kind: record.kind, what: subject(record) });
     }
   }
 
   /** Applies a record to memory and to what is in flight (P1). */
   #concern({ position, record }: Appended): void {
-    const soft = record.kind !== "clear" && record.soft === true;
+    const soft = "soft" in record && record.soft === true;
     switch (record.kind) {
+      case "ended":
+        this.endings.tell(record.keys, position);
+        return;
       case "keys":
+        this.endings.tell(record.keys, position);
         for (const key of record.keys) {
           this.flights.detachKey(key, position, soft);
           const state = this.#writing.get(key);
@@ -394,10 +340,7 @@ export class Core {
         return;
       case "prefix":
       case "glob": {
-        const concerns =
-          record.kind === "prefix"
-            ? (key: string) => key.startsWith(record.prefix)
-            : globMatcher(record.glob);
+        const concerns = this.invalidations.matcher(record);
         this.flights.detachWhere(soft, (flight) => flight.asOf < position && concerns(flight.key));
         return;
       }
@@ -413,6 +356,7 @@ export class Core {
 export function subject(record: LogRecord): string {
   switch (record.kind) {
     case "keys":
+    case "ended":
       return record.keys.join(", ");
     case "tags":
       return record.tags.join(", ");

@@ -26,6 +26,8 @@ export class Entry {
   eagerAt = Number.POSITIVE_INFINITY;
   /** Beta of probabilistic eager refresh; 0: off. */
   beta = 0;
+  /** Its hits are compared with the source at times. */
+  sampled = false;
   /** Stale entries are served without a new load until then: back-off after a failed refresh. */
   retryAt = 0;
   /** When the stores last heard that its sliding lifetime began anew. */
@@ -53,6 +55,7 @@ export class Entry {
   arm(options: LifetimeOptions): this {
     if (options.eagerAt > 0 && Number.isFinite(this.ttl))
       this.eagerAt = this.storedAt + this.ttl * options.eagerAt;
+    this.sampled = options.shadow > 0;
     this.beta = Number.isFinite(this.ttl) ? options.eagerBeta : 0;
     this.rearm();
     return this;
@@ -60,7 +63,7 @@ export class Entry {
 
   /** Recomputes `hitUntil` after a deadline moved. */
   rearm(): void {
-    const plain = this.kind === "value" && this.sliding === 0 && this.beta === 0;
+    const plain = this.kind === "value" && this.sliding === 0 && this.beta === 0 && !this.sampled;
     this.hitUntil = plain ? Math.min(this.freshUntil, this.eagerAt) : 0;
   }
 

@@ -33,6 +33,8 @@ export class Flight {
   landed = false;
   /** Told when a stale copy is found. */
   onStale: (() => void)[] = [];
+  /** Shape that the values are of; 0: not told. */
+  readonly shape: number;
   /** Tags of all who joined. */
   tags: readonly string[];
   /** Shortest ttl of those who joined later. */
@@ -61,7 +63,9 @@ export class Flight {
     asOf: Position,
     startedAt: number,
     stale: Entry | undefined,
+    shape = 0,
   ) {
+    this.shape = shape;
     this.key = key;
     this.options = options;
     this.tags = options.tags;

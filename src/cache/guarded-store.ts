@@ -2,8 +2,9 @@ import type { Clock } from "../base/clock.ts";
 import { RefusedError, reason } from "../base/errors.ts";
 import type { Position } from "../coherence/log.ts";
 import { LayerCounters } from "../observe/counters.ts";
-import type { ReadOptions, Store, StoredEntry, StoreRead, StoreStats } from "../stores/store.ts";
+import type { FillResult, ReadOptions, Store, StoredEntry, StoreRead, StoreStats } from "../stores/store.ts";
 import { Circuit, type CircuitState } from "./circuit.ts";
+import { within } from "./within.ts";
 
 /** Keys a store may owe a removal of, one by one; beyond it everything in it is owed. */
 const MAX_OWED = 10_000;
@@ -11,7 +12,7 @@ const MAX_OWED = 10_000;
 const PAY_EVERY = 1_000;
 
 /** How old, in milliseconds, the answer to "how much does it hold" may be before it is asked for again. */
-const STATS_EVERY = 1_000;
+const STATS_EVERY = 10_000;
 
 /** What the guard tells of. */
 export interface StoreEvents {
@@ -37,9 +38,13 @@ export class GuardedStore {
   readonly #clock: Clock;
   readonly #circuit: Circuit;
   readonly #events: StoreEvents;
-  readonly #owed = new Set<string>();
+  /** Keys with a removal owed, and the position of the invalidation once it is known: newer entries stay. */
+  readonly #owed = new Map<string, Position | undefined>();
   #owedAll = false;
   #paying: Promise<boolean> | undefined;
+  /** Writes given up that may still land. */
+  #late = 0;
+  #whenPaid: (() => void)[] = [];
   #payTimer = false;
   #closed = false;
   #stats: StoreStats | undefined;
@@ -51,7 +56,15 @@ export class GuardedStore {
     this.#timeout = timeout;
     this.#clock = clock;
     this.#events = events;
-    this.#circuit = new Circuit(clock, random, (state) => events.state(store.name, state));
+    this.#circuit = new Circuit(
+      clock,
+      random,
+      () => within(clock, timeout, store.ping()),
+      (state) => {
+        events.state(store.name, state);
+        if (state === "up" && this.owes()) void this.#pay();
+      },
+    );
   }
 
   get state(): CircuitState {
@@ -75,10 +88,10 @@ export class GuardedStore {
     return this.#call("read", () => this.#store.read(keys, options), keys.length);
   }
 
-  /** False: refused or not reached. A fill that lands late is harmless: only its token's lease lets it in. */
-  async fill(key: string, entry: StoredEntry, token: string): Promise<boolean> {
+  /** A fill that lands late is harmless: only its token's lease lets it in. */
+  async fill(key: string, entry: StoredEntry, token: string): Promise<FillResult> {
     const done = await this.#call("fill", () => this.#store.fill(key, entry, token));
-    return done === true;
+    return done === UNAVAILABLE ? "refused" : done;
   }
 
   /**
@@ -100,11 +113,16 @@ export class GuardedStore {
     if (done !== UNAVAILABLE) return true;
     if (refused !== undefined) throw refused; // the store looks before it writes: what was there is there
     this.#owe(keys);
-    // A write that timed out may still land, behind newer ones: then it has to go as well.
-    late?.then(
-      () => this.#owe(keys),
-      () => undefined,
-    );
+    if (late !== undefined) {
+      // A write that timed out may still land, behind newer ones: then it has to go as well.
+      this.#late++;
+      late
+        .then(() => this.#owe(keys), noop)
+        .finally(() => {
+          this.#late--;
+          this.#tellPaid();
+        });
+    }
     return false;
   }
 
@@ -117,6 +135,11 @@ export class GuardedStore {
     return done;
   }
 
+  /** Removals owed of these keys are of the invalidation at this position: what was loaded since may stay. */
+  owedBefore(keys: readonly string[], position: Position): void {
+    for (const key of keys) if (this.#owed.has(key)) this.#owed.set(key, position);
+  }
+
   /** Removes what was loaded before `position`, in a sweep: losing a step only leaves garbage that no read accepts. */
   async sweep(keys: readonly string[], position: Position): Promise<number | Unavailable> {
     return this.#call("remove", () => this.#store.remove(keys, position));
@@ -126,8 +149,17 @@ export class GuardedStore {
     return (await this.#call("renew", () => this.#store.renew(key, token, ms))) === true;
   }
 
-  async release(key: string, token: string): Promise<void> {
-    await this.#call("release", () => this.#store.release(key, token));
+  /** True: somebody waits for the lease. */
+  async release(key: string, token: string): Promise<boolean> {
+    return (await this.#call("release", () => this.#store.release(key, token))) === true;
+  }
+
+  /** Resolves when no removal is owed and no write can land late any more. */
+  paid(): Promise<void> {
+    if (!this.owes() && this.#late === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#whenPaid.push(resolve);
+    });
   }
 
   async touch(key: string, ttl: number): Promise<boolean> {
@@ -171,6 +203,7 @@ export class GuardedStore {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#circuit.close();
     await this.#store.close();
   }
 
@@ -191,7 +224,9 @@ export class GuardedStore {
     }
   }
 
-  #within<T>(action: string, fn: () => Promise<T>): Promise<T> {
+  async #within<T>(action: string, fn: () => Promise<T>): Promise<T> {
+    // The store may also throw synchronously: inside an async function that rejects like a failed call.
+    const call = fn();
     return new Promise<T>((resolve, reject) => {
       const timer = this.#clock.setTimer(
         this.#timeout,
@@ -201,15 +236,7 @@ export class GuardedStore {
         },
         true,
       );
-      const settle = (end: () => void): void => {
-        timer.cancel();
-        end();
-      };
-      // The store may also throw synchronously: inside the executor that rejects like a failed call.
-      fn().then(
-        (value) => settle(() => resolve(value)),
-        (error: unknown) => settle(() => reject(error)),
-      );
+      call.then(resolve, reject).finally(() => timer.cancel());
     });
   }
 
@@ -224,7 +251,7 @@ export class GuardedStore {
   }
 
   #owe(keys: readonly string[]): void {
-    for (const key of keys) this.#owed.add(key);
+    for (const key of keys) this.#owed.set(key, undefined);
     if (this.#owed.size > MAX_OWED) {
       this.#owed.clear();
       this.#owedAll = true;
@@ -258,11 +285,29 @@ export class GuardedStore {
       if (done === UNAVAILABLE) return false;
       this.#owedAll = false;
     }
-    const keys = [...this.#owed];
-    if (keys.length === 0) return true;
-    const done = await this.#call("remove", () => this.#store.remove(keys));
-    if (done === UNAVAILABLE) return false;
-    for (const key of keys) this.#owed.delete(key);
-    return this.#owed.size === 0;
+    for (const [before, keys] of byPosition(this.#owed)) {
+      const done = await this.#call("remove", () => this.#store.remove(keys, before));
+      if (done === UNAVAILABLE) return false;
+      for (const key of keys) if (this.#owed.get(key) === before) this.#owed.delete(key);
+    }
+    this.#tellPaid();
+    return !this.owes();
+  }
+
+  #tellPaid(): void {
+    if (this.owes() || this.#late > 0) return;
+    for (const tell of this.#whenPaid.splice(0)) tell();
   }
 }
+
+function byPosition(owed: ReadonlyMap<string, Position | undefined>): Map<Position | undefined, string[]> {
+  const groups = new Map<Position | undefined, string[]>();
+  for (const [key, position] of owed) {
+    const group = groups.get(position);
+    if (group === undefined) groups.set(position, [key]);
+    else group.push(key);
+  }
+  return groups;
+}
+
+function noop(): void {}

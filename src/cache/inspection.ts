@@ -34,7 +34,7 @@ export function peek(core: Core, key: string): PeekedEntry | undefined {
 /** Why a read of this key would hit, miss or be stale. Changes nothing. */
 export async function explain(core: Core, key: string): Promise<Explanation> {
   core.assertOpen();
-  if (core.ready !== undefined) await core.whenReady();
+  if (core.following.ready !== undefined) await core.following.whenReady();
   const layers: LayerExplanation[] = [];
   const tags = new Set<string>();
   let oldest: Position = core.invalidations.position;
@@ -67,7 +67,7 @@ function explainMemory(core: Core, key: string): LayerExplanation | undefined {
     return {
       layer,
       answer: "skipped",
-      why: `The log "${core.log.name}" is not followed (${core.logError ?? "it lags"}), so memory is not believed.`,
+      why: `The log "${core.log.name}" is not followed (${core.following.lastError ?? "it lags"}), so memory is not believed.`,
     };
   const now = core.clock.now();
   const raw = core.memory.peek(key);
@@ -168,6 +168,12 @@ export function stats(core: Core): CacheStats {
     evictions: counters.evictions,
     refused: counters.refused,
     inFlight: core.flights.size,
+    shadow: {
+      checks: counters.shadowChecks,
+      stale: counters.shadowStale,
+      rate: share(counters.shadowStale, counters.shadowChecks),
+      errors: counters.shadowErrors,
+    },
     load: counters.load.stats(),
     layers,
   };
@@ -200,7 +206,7 @@ function share(part: number, whole: number): number {
 
 /** Which layers work, how far the log is followed, and what the advisor said. */
 export function health(core: Core, advice: readonly string[]): CacheHealth {
-  const logUp = core.ready === undefined && core.trusts();
+  const logUp = core.following.ready === undefined && core.trusts();
   const layers = core.stores.map((store) => ({
     name: store.name,
     state: store.state,
@@ -213,6 +219,8 @@ export function health(core: Core, advice: readonly string[]): CacheHealth {
     log: {
       name: core.log.name,
       state: logUp ? "up" : "down",
+      since: core.following.since(),
+      lastError: core.following.lastError,
       generation: core.invalidations.generation,
       position: core.invalidations.position,
       lag: core.log.lag(),

@@ -45,6 +45,9 @@ export interface EntryOptions {
   readonly negativeTtl?: Duration | undefined;
   /** How long a failed load is cached in L1 and rethrown [not cached]. */
   readonly errorTtl?: Duration | undefined;
+  /** Share of hits (0 to 1) whose value is compared in the background with what the loader gets now: the measured
+   *  staleness, in `stats().shadow`. Changes nothing in the cache [0]. */
+  readonly shadow?: number | undefined;
   /** Labels to invalidate the entry by. */
   readonly tags?: readonly string[] | undefined;
   /** `false`: this entry is not kept in memory [true]. */
@@ -83,6 +86,8 @@ export interface GetOptions {
   /** Only see what was written or invalidated at or before this position, returned by a mutation. */
   readonly after?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Version of the value's shape: entries stored with another version are a miss [told from `schema` where it can be]. */
+  readonly version?: string | number | undefined;
 }
 
 /** Options of a read with a loader. */
@@ -99,11 +104,15 @@ export interface GetOrSetOptions<T = unknown> extends CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Values that do not match are not cached: `SchemaError` from a loader, a miss from a shared store. */
   readonly schema?: StandardSchemaV1<unknown, T> | undefined;
+  /** Version of the value's shape: entries stored with another version are a miss [told from `schema` where it can be]. */
+  readonly version?: string | number | undefined;
 }
 
 /** Options of a write. */
 export interface SetOptions<T = unknown> extends CallOptions {
   readonly schema?: StandardSchemaV1<unknown, T> | undefined;
+  /** Version of the value's shape: entries stored with another version are a miss [told from `schema` where it can be]. */
+  readonly version?: string | number | undefined;
 }
 
 /** Options of `delete`, `expire`, `invalidateTags`, `invalidatePattern`, `clear`. */
@@ -112,7 +121,24 @@ export interface InvalidateOptions {
   readonly soft?: boolean | undefined;
   /** `true`: change nothing, count what would be reached [false]. */
   readonly dryRun?: boolean | undefined;
+  /** `"all"`: resolve only when no process can serve the old value any more (P3): each has acknowledged the
+   *  invalidation, or could not and stopped trusting its memory (within `maxLag`) [this process and the stores]. */
+  readonly wait?: "all" | undefined;
+  /** Told while what a pattern concerned is taken out of the stores in the background, which only reclaims space. */
+  readonly progress?: ((progress: SweepProgress) => void) | undefined;
+  /** Ends the wait of `wait`, the count of `dryRun` and that work in the background; the invalidation holds. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** How far the work in the background after an invalidation by pattern is. */
+export interface SweepProgress {
+  /** The store it is in. */
+  readonly layer: string;
+  /** Keys looked at, and entries removed, in that store so far. */
+  readonly seen: number;
+  readonly removed: number;
+  /** Whether all stores are done. */
+  readonly done: boolean;
 }
 
 /** What an invalidation did. */
@@ -181,6 +207,8 @@ export interface CacheOptions extends EntryOptions {
   readonly log?: LogFactory | undefined;
   /** How long a process that cannot follow the log still trusts its memory ["5s"]. */
   readonly maxLag?: Duration | undefined;
+  /** How long a process that loads a key holds its lease without a sign of life; renewed while it loads ["10s"]. */
+  readonly lease?: Duration | undefined;
   /** Options chosen per call by name, so that one place can be reviewed. */
   readonly policies?: Readonly<Record<string, EntryOptions>> | undefined;
   /** How values are written to shared stores [`structured()`]. */

@@ -29,11 +29,13 @@ export class Promoter {
     const { entry: stored } = found;
     const known = core.invalidations;
     if (stored.generation !== known.generation) return undefined;
+    // Written by a process that knows the value in another shape: old and new ones live side by side.
+    if (stored.shape !== 0 && flight.shape !== 0 && stored.shape !== flight.shape) return undefined;
     let verdict = known.verdict(flight.key, stored.tags, stored.asOf);
     if (verdict !== "invalid" && stored.asOf < known.floor && stored.tags.length > 0) {
       // Older than what this process remembers: the log's own table knows.
       try {
-        for (const last of await core.tagPositions(stored.tags)) {
+        for (const last of await core.following.tagPositions(stored.tags)) {
           if (last.hard > stored.asOf) verdict = "invalid";
           else if (last.soft > stored.asOf && verdict === "valid") verdict = "stale";
         }
@@ -72,7 +74,9 @@ export class Promoter {
   /** Keeps an accepted entry in memory, unless it was invalidated while it was read (P1). */
   keep(flight: Flight, entry: Entry): void {
     const core = this.#core;
-    if (flight.detached || !flight.options.l1) return;
+    if (flight.detached) return;
+    // P5: what memory holds all the same must not be older than this when a later read answers from it.
+    if (!flight.options.l1 && core.memory?.peek(flight.key) === undefined) return;
     if (core.invalidations.verdict(flight.key, entry.tags, entry.asOf) !== "valid") return;
     core.keep(flight.key, entry);
   }
@@ -97,31 +101,34 @@ export class Promoter {
   }
 
   /** The form of an entry in a store. Undefined, with one warning, when its value cannot be encoded. */
-  stored(key: string, entry: Entry): StoredEntry | undefined {
+  stored(key: string, entry: Entry, shape: number): StoredEntry | undefined {
     try {
-      return this.toStored(entry, this.#core.encode(entry.kind === "negative" ? undefined : entry.value));
+      const value = entry.kind === "negative" ? undefined : entry.value;
+      return this.toStored(entry, this.#core.encode(value), shape);
     } catch (error) {
       this.#core.notEncodable(key, error);
       return undefined;
     }
   }
 
-  toStored(entry: Entry, value: Uint8Array): StoredEntry {
+  toStored(entry: Entry, value: Uint8Array, shape: number): StoredEntry {
     const { ttl, grace, asOf, tags, cost, sliding } = entry;
-    return { value, ttl, grace, asOf, generation: this.#core.invalidations.generation, tags, cost, sliding };
+    const { generation } = this.#core.invalidations;
+    return { value, ttl, grace, asOf, generation, tags, cost, sliding, shape };
   }
 
   /** Fills the stores that gave this flight a lease, from far to near; a lease lost meanwhile refuses the fill. */
   async fill(flight: Flight, entry: Entry): Promise<void> {
     const core = this.#core;
     const leases = flight.takeLeases().reverse();
-    const stored = this.stored(flight.key, entry);
+    const stored = this.stored(flight.key, entry, flight.shape);
     for (const [store, token] of leases) {
-      if (stored === undefined) await store.release(flight.key, token);
-      else if (!(await store.fill(flight.key, stored, token))) {
-        core.counters.refused++;
-        await store.release(flight.key, token); // if it is still ours: the store did not take the entry
-      }
+      const filled = stored === undefined ? "refused" : await store.fill(flight.key, stored, token);
+      if (stored !== undefined && filled === "refused") core.counters.refused++;
+      // A refused fill may have left the lease with us: the store did not take the entry.
+      const awaited =
+        filled === "awaited" || (filled === "refused" && (await store.release(flight.key, token)));
+      if (awaited) core.tellEnded(flight.key);
     }
   }
 }

@@ -1,21 +1,24 @@
 import { OptionError } from "../base/errors.ts";
+import { schemaFingerprint, shapeOf } from "../base/fingerprint.ts";
 import type { Position } from "../coherence/log.ts";
 import type { Core } from "./core.ts";
 import type { Entry } from "./entry.ts";
 import { Flight, type Outcome } from "./flight.ts";
 import { handOut } from "./isolation.ts";
-import type { Answer, BatchLoader, GetOptions, GetOrSetOptions, Loader } from "./options.ts";
+import { type How, Loads } from "./loads.ts";
+import type { BatchLoader, GetOptions, GetOrSetOptions, Loader } from "./options.ts";
 import { Promoter } from "./promoter.ts";
+import { type Reach, reach } from "./reach.ts";
 import type { LifetimeOptions } from "./resolve.ts";
-import { type How, Runner } from "./runner.ts";
+import { Runner } from "./runner.ts";
+import { Shadow } from "./shadow.ts";
+import { count, countMemory } from "./tally.ts";
 import { awaitFlight } from "./waiting.ts";
 
 /** Milliseconds after which a load that does not end no longer keeps its key: the next caller starts another. */
 const MAX_EXCLUSIVE = 300_000;
 /** Memory hits are timed one in this many: timing costs more than the hit. */
 const SAMPLE = 256;
-/** How long `after` waits for the follower before the read goes past memory. */
-const AFTER_WAIT = 250;
 
 type Waited = "signal" | "report";
 type ReadOptions = Pick<GetOrSetOptions, Waited>;
@@ -24,10 +27,13 @@ type ReadOptions = Pick<GetOrSetOptions, Waited>;
 export class Reader {
   readonly #core: Core;
   readonly #runner: Runner;
+  readonly #shadow: Shadow;
 
   constructor(core: Core) {
     this.#core = core;
-    this.#runner = new Runner(core, new Promoter(core));
+    const promoter = new Promoter(core);
+    this.#shadow = new Shadow(core);
+    this.#runner = new Runner(core, promoter, new Loads(core, promoter));
   }
 
   /**
@@ -67,7 +73,7 @@ export class Reader {
       const resolved = core.resolve(options);
       const call = options ?? {};
       call.signal?.throwIfAborted();
-      const past = this.#reach(call);
+      const past = reach(this.#core, call);
       if (past instanceof Promise) return past.then((to) => this.#get(key, resolved, call, to));
       return this.#get(key, resolved, call, past);
     } catch (error) {
@@ -93,8 +99,8 @@ export class Reader {
       throw new OptionError("loader", loader, "a function that gets the missing values as a Map");
     const resolved = core.resolve(options);
     options?.signal?.throwIfAborted();
-    const reach = this.#reach(options);
-    const past = reach instanceof Promise ? await reach : reach;
+    const reached = reach(this.#core, options);
+    const past = reached instanceof Promise ? await reached : reached;
     const results: unknown[] = new Array(keys.length);
     const waits: Promise<void>[] = [];
     const started = new Map<string, { flight: Flight; name: K }>();
@@ -109,7 +115,7 @@ export class Reader {
       const name = names[i] as K; // names has one for each key
       const seen = this.#fromMemory(key, resolved, options ?? {}, past, (entry) => {
         if (core.flights.load(key) === undefined)
-          background.set(key, { flight: this.#newLoad(key, resolved, entry, true), name });
+          background.set(key, { flight: this.#newLoad(key, resolved, entry, true, options), name });
       });
       if (seen.kind === "hit") {
         results[i] = handOut(seen.value, core.isolate);
@@ -122,13 +128,13 @@ export class Reader {
       let flight = this.#joinable(key, options, past.position);
       const joined = flight !== undefined;
       if (flight === undefined) {
-        flight = this.#newLoad(key, resolved, seen.stale, false);
+        flight = this.#newLoad(key, resolved, seen.stale, false, options);
         started.set(key, { flight, name });
       }
       const retry = (): Promise<unknown> =>
         this.getOrSetMany([key], [name], loader, options).then(([value]) => value);
       waits.push(
-        this.#wait(flight, joined, resolved, options ?? {}, retry).then((value) => {
+        this.#wait(flight, joined, resolved, options ?? {}, undefined, retry).then((value) => {
           results[i] = value;
         }),
       );
@@ -176,7 +182,7 @@ export class Reader {
       const call = options ?? {};
       if (call.signal?.aborted === true) return Promise.reject(call.signal.reason);
       if (call.onlyCached === true) return this.get(key, { ...pickGet(call) });
-      const past = this.#reach(call);
+      const past = reach(this.#core, call);
       if (past instanceof Promise)
         return past.then((to) => {
           call.signal?.throwIfAborted();
@@ -198,15 +204,26 @@ export class Reader {
   ): Promise<unknown> {
     const seen = this.#fromMemory(key, resolved, options, past, (entry) => {
       if (this.#core.flights.load(key) === undefined)
-        this.#runner.load(this.#newLoad(key, resolved, entry, true), loader, this.#how(options, true));
+        this.#runner.load(
+          this.#newLoad(key, resolved, entry, true, options),
+          loader,
+          this.#how(options, true),
+        );
     });
-    if (seen.kind === "hit") return this.#handOut(seen.value);
+    if (seen.kind === "hit") {
+      if (seen.fresh) this.#shadow.sample(key, seen.value, seen.tags, loader, resolved, options);
+      return this.#handOut(seen.value);
+    }
     if (seen.kind === "error") return Promise.reject(seen.error);
     let flight = this.#joinable(key, options, past.position);
     const joined = flight !== undefined;
-    flight ??= this.#newLoad(key, resolved, seen.stale, false);
+    flight ??= this.#newLoad(key, resolved, seen.stale, false, options);
     // Before the run: a loader that answers at once settles the flight within it.
-    const wait = this.#wait(flight, joined, resolved, options, () =>
+    const landed =
+      resolved.shadow === 0
+        ? undefined
+        : (value: unknown) => this.#shadow.sample(key, value, resolved.tags, loader, resolved, options);
+    const wait = this.#wait(flight, joined, resolved, options, landed, () =>
       attempt < 3 ? this.#getOrSet(key, loader, options, attempt + 1) : undefined,
     );
     if (!joined) this.#runner.load(flight, loader, this.#how(options, false));
@@ -221,18 +238,20 @@ export class Reader {
     const stale = options.stale === true ? usable : undefined;
     if (usable !== undefined && (now < usable.freshUntil || stale !== undefined)) {
       if (now < usable.freshUntil) this.#slide(key, usable, now, resolved);
-      this.#countMemory(key, usable, now, options.report);
+      countMemory(core, key, usable, now, options.report);
       return this.#handOut(usable.value);
     }
     core.memoryCounters.misses++;
     if (core.stores.length === 0 || !resolved.l2) {
-      this.#count(NOTHING, key, options.report);
+      count(core, NOTHING, key, options.report);
       return Promise.resolve(undefined);
     }
     const running = core.flights.read(key);
     const joined = running !== undefined && running.asOf >= past.position && options.stale !== true;
-    const flight = joined ? running : new Flight(key, resolved, core.invalidations.position, now, undefined);
-    const wait = this.#wait(flight, joined, resolved, options, () => undefined);
+    const flight = joined
+      ? running
+      : new Flight(key, resolved, core.invalidations.position, now, undefined, shapeOfCall(options));
+    const wait = this.#wait(flight, joined, resolved, options, undefined, () => undefined);
     if (!joined) {
       core.flights.addRead(flight);
       this.#runner.read(flight, options.stale === true);
@@ -278,8 +297,8 @@ export class Reader {
       }
       refresh(entry);
     }
-    this.#countMemory(key, entry, now, options.report);
-    return { kind: "hit", value: entry.value };
+    countMemory(core, key, entry, now, options.report);
+    return { kind: "hit", value: entry.value, tags: entry.tags, fresh };
   }
 
   /** XFetch: expires early with a probability that grows towards the expiry and with the cost of a load. */
@@ -301,9 +320,16 @@ export class Reader {
     core.background(Promise.all(core.stores.map((store) => store.touch(key, entry.sliding))));
   }
 
-  #newLoad(key: string, resolved: LifetimeOptions, stale: Entry | undefined, background: boolean): Flight {
+  #newLoad(
+    key: string,
+    resolved: LifetimeOptions,
+    stale: Entry | undefined,
+    background: boolean,
+    options: GetOrSetOptions | undefined,
+  ): Flight {
     const core = this.#core;
-    const flight = new Flight(key, resolved, core.invalidations.position, core.clock.now(), stale);
+    const { position } = core.invalidations;
+    const flight = new Flight(key, resolved, position, core.clock.now(), stale, shapeOfCall(options));
     flight.background = background;
     core.flights.addLoad(flight);
     return flight;
@@ -314,7 +340,10 @@ export class Reader {
     const flight = this.#core.flights.load(key);
     if (flight === undefined || flight.aborted || flight.asOf < after) return undefined;
     // A load that never ends must not keep its key busy for ever; its value is then not stored any more.
-    if (this.#core.clock.now() - flight.startedAt > MAX_EXCLUSIVE) return undefined;
+    const age = this.#core.clock.now() - flight.startedAt;
+    if (age > MAX_EXCLUSIVE) return undefined;
+    // P2: without the log nobody tells that what it reads is outdated.
+    if (age > this.#core.following.maxLag && !this.#core.trusts()) return undefined;
     // "Load now" is met by a load whose loader has not been called yet.
     return options?.fresh === true && flight.loading ? undefined : flight;
   }
@@ -324,6 +353,7 @@ export class Reader {
     joined: boolean,
     resolved: LifetimeOptions,
     options: ReadOptions,
+    hit: ((value: unknown) => void) | undefined,
     retry: () => Promise<unknown> | undefined,
   ): Promise<unknown> {
     const core = this.#core;
@@ -338,7 +368,8 @@ export class Reader {
         const again = retry();
         if (again !== undefined) return again;
       }
-      this.#count(outcome, flight.key, options.report);
+      count(core, outcome, flight.key, options.report);
+      if (outcome.state === "fresh") hit?.(outcome.value);
       return handOut(outcome.value, core.isolate);
     };
     return awaitFlight(core, flight, resolved, options.signal, deliver);
@@ -348,93 +379,18 @@ export class Reader {
     return { loads: true, fresh: options?.fresh === true, eager, schema: options?.schema };
   }
 
-  #countMemory(key: string, entry: Entry, now: number, report: ((answer: Answer) => void) | undefined): void {
-    const state = now < entry.freshUntil ? "fresh" : "stale";
-    this.#count(
-      {
-        value: undefined,
-        layer: "memory",
-        state,
-        age: now - entry.storedAt,
-        ttl: entry.freshUntil - now,
-        outdatedBy: 0,
-      },
-      key,
-      report,
-    );
-  }
-
-  #count(outcome: Outcome, key: string, report: ((answer: Answer) => void) | undefined): void {
-    const { counters, events, memoryCounters } = this.#core;
-    const { layer, state } = outcome;
-    if (state === "miss") {
-      counters.misses++;
-      if (events.wants("miss")) events.emit("miss", { key });
-    } else {
-      if (state === "stale") counters.staleHits++;
-      else counters.hits++;
-      if (layer === "memory") {
-        if (state === "stale") memoryCounters.staleHits++;
-        else memoryCounters.hits++;
-      }
-      if (events.wants("hit")) events.emit("hit", { key, layer, stale: state === "stale" });
-    }
-    if (report === undefined) return;
-    try {
-      report({ layer, state, age: outcome.age, ttl: outcome.ttl });
-    } catch {
-      counters.listenerErrors++; // as with listeners of events: what they throw harms nobody
-    }
-  }
-
   #handOut(value: unknown): Promise<unknown> {
     return Promise.resolve(handOut(value, this.#core.isolate));
   }
-
-  /** Read-your-writes (P4): waits until the follower has seen `after`, else the read goes past memory. */
-  #reach(options: { readonly after?: string | undefined } | undefined): Reach | Promise<Reach> {
-    const after = options?.after;
-    if (after === undefined || after === "") return NOWHERE;
-    const core = this.#core;
-    const split = typeof after === "string" ? after.lastIndexOf(":") : -1;
-    const position = split > 0 ? Number(after.slice(split + 1)) : Number.NaN;
-    if (!Number.isSafeInteger(position) || position < 0)
-      throw new OptionError("after", after, "a position that a mutation of this cache returned");
-    const known = core.invalidations;
-    const reached = (): boolean =>
-      core.ready === undefined && known.knows(after.slice(0, split)) && known.position >= position;
-    if (reached()) return { position, beyondMemory: false };
-    return this.#waitFor(reached).then((seen) => (seen ? { position, beyondMemory: false } : BEYOND));
-  }
-
-  async #waitFor(reached: () => boolean): Promise<boolean> {
-    const core = this.#core;
-    const until = core.clock.now() + AFTER_WAIT;
-    for (let pause = 2; ; pause = Math.min(pause * 2, 32)) {
-      await core.whenReady();
-      try {
-        await core.log.catchUp();
-      } catch {
-        return false; // the log does not answer: its health says so
-      }
-      if (reached()) return true;
-      if (core.clock.now() >= until) return false;
-      await core.sleep(pause);
-    }
-  }
 }
-
-/** From which position on a read must see changes, and whether memory may answer it. */
-interface Reach {
-  readonly position: Position;
-  readonly beyondMemory: boolean;
-}
-const NOWHERE: Reach = { position: 0, beyondMemory: false };
-/** Past memory, and past everything under way: the stores alone are sure to have seen it. */
-const BEYOND: Reach = { position: Number.POSITIVE_INFINITY, beyondMemory: true };
 
 type Seen =
-  | { readonly kind: "hit"; readonly value: unknown }
+  | {
+      readonly kind: "hit";
+      readonly value: unknown;
+      readonly tags: readonly string[];
+      readonly fresh: boolean;
+    }
   | { readonly kind: "error"; readonly error: unknown }
   | { readonly kind: "miss"; readonly stale: Entry | undefined };
 
@@ -452,6 +408,16 @@ function isPlain(options: GetOrSetOptions): boolean {
   );
 }
 
-function pickGet({ policy, l1, l2, after, report, signal }: GetOrSetOptions): GetOptions {
-  return { policy, l1, l2, after, report, signal };
+function pickGet({ policy, l1, l2, after, report, signal, version }: GetOrSetOptions): GetOptions {
+  return { policy, l1, l2, after, report, signal, version };
+}
+
+/** The shape that a call says its values are of; 0: none. */
+export function shapeOfCall(
+  options:
+    | { readonly version?: string | number | undefined; readonly schema?: GetOrSetOptions["schema"] }
+    | undefined,
+): number {
+  if (options?.version !== undefined) return shapeOf(String(options.version));
+  return options?.schema === undefined ? 0 : shapeOf(schemaFingerprint(options.schema));
 }

@@ -25,6 +25,8 @@ export interface LifetimeOptions {
   readonly negativeTtl: number;
   /** 0: not cached. */
   readonly errorTtl: number;
+  /** Share of hits compared with the source. */
+  readonly shadow: number;
   readonly tags: readonly string[];
   readonly l1: boolean;
   readonly l2: boolean;
@@ -46,6 +48,7 @@ export const DEFAULTS: LifetimeOptions = Object.freeze({
   eagerBeta: 0,
   negativeTtl: 0,
   errorTtl: 0,
+  shadow: 0,
   tags: NO_TAGS,
   l1: true,
   l2: true,
@@ -64,7 +67,7 @@ const ENTRY_OPTIONS = new Set<string>([
     "eager",
     "negativeTtl",
   ],
-  ...["errorTtl", "tags", "l1", "l2"],
+  ...["errorTtl", "shadow", "tags", "l1", "l2"],
 ]);
 const CALL_OPTIONS = new Set<string>([
   "policy",
@@ -75,6 +78,7 @@ const CALL_OPTIONS = new Set<string>([
   "schema",
   "report",
   "stale",
+  "version",
 ]);
 
 /** Tells of a number that was probably meant in seconds. */
@@ -119,6 +123,7 @@ export function resolveOptions(
     eagerBeta: early === undefined ? base.eagerBeta : early.beta,
     negativeTtl: span(given.negativeTtl, base.negativeTtl, path, "negativeTtl", suspect),
     errorTtl: span(given.errorTtl, base.errorTtl, path, "errorTtl", suspect),
+    shadow: given.shadow === undefined ? base.shadow : fraction(given.shadow, at(path, "shadow")),
     tags: given.tags === undefined ? base.tags : uniqueTags(base.tags, given.tags, at(path, "tags")),
     l1: flag(given.l1, base.l1, path, "l1"),
     l2: flag(given.l2, base.l2, path, "l2"),

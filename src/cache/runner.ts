@@ -1,33 +1,19 @@
-import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { CacheError, show } from "../base/errors.ts";
-import { validate } from "../base/standard-schema.ts";
 import type { StoreRead } from "../stores/store.ts";
 import type { Core } from "./core.ts";
 import { Entry } from "./entry.ts";
-import type { Flight, Outcome } from "./flight.ts";
+import type { Flight } from "./flight.ts";
 import { type GuardedStore, UNAVAILABLE } from "./guarded-store.ts";
-import { Loading } from "./load-context.ts";
+import type { How, Loads } from "./loads.ts";
 import type { BatchLoader, Loader } from "./options.ts";
-import { jittered, type Promoter, sizeOfEntry } from "./promoter.ts";
+import type { Promoter } from "./promoter.ts";
 import { staleOutcome } from "./waiting.ts";
 
-/** Lifetime of a lease in milliseconds; renewed at every third of it while the load runs. */
-const LEASE = 10_000;
 /** Longest wait for another process's load before this one loads by itself, in milliseconds. */
 const MAX_BUSY_WAIT = 60_000;
-/** First and longest pause between looks at a key that another process is loading. */
-const BUSY_PAUSE = { first: 5, longest: 100 };
-
-/** How a flight is run. */
-export interface How {
-  /** A loader follows: a stale copy may answer at once while it runs. */
-  readonly loads: boolean;
-  /** Whatever is cached is bypassed. */
-  readonly fresh: boolean;
-  /** A refresh in the background of an entry that is still served. */
-  readonly eager: boolean;
-  readonly schema: StandardSchemaV1 | undefined;
-}
+/** First and longest pause between looks at a key that another process is loading, when no log tells of its end. */
+const POLL_PAUSE = { first: 5, longest: 100 };
+/** The same when one does: only for holders that died, and for what the log did not bring. */
+const EVENT_PAUSE = { first: 250, longest: 1_000 };
 
 const PLAIN: How = { loads: false, fresh: false, eager: false, schema: undefined };
 
@@ -41,23 +27,25 @@ interface Consulted {
 export class Runner {
   readonly #core: Core;
   readonly #promoter: Promoter;
+  readonly #loads: Loads;
   #reads: Flight[] = [];
   #staleReads = new Set<Flight>();
 
-  constructor(core: Core, promoter: Promoter) {
+  constructor(core: Core, promoter: Promoter, loads: Loads) {
     this.#core = core;
     this.#promoter = promoter;
+    this.#loads = loads;
   }
 
   /** Runs a load of one key. */
   load(flight: Flight, loader: Loader<unknown>, how: How): void {
     const core = this.#core;
-    if (core.ready === undefined && (core.stores.length === 0 || !flight.options.l2)) {
+    if (core.following.ready === undefined && (core.stores.length === 0 || !flight.options.l2)) {
       // Nothing lies between memory and the loader.
-      void this.#callLoader(flight, loader, how);
+      void this.#loads.one(flight, loader, how);
       return;
     }
-    void this.#run([flight], how, () => this.#callLoader(flight, loader, how));
+    void this.#run([flight], how, () => this.#loads.one(flight, loader, how));
   }
 
   /** Runs loads of many keys: one call of the loader for all that the stores do not have. */
@@ -67,7 +55,7 @@ export class Runner {
     how: How,
   ): void {
     const names = new Map(batch.map(({ flight, name }) => [flight, name]));
-    void this.#run([...names.keys()], how, (missing) => this.#callBatchLoader(missing, names, loader, how));
+    void this.#run([...names.keys()], how, (missing) => this.#loads.many(missing, names, loader, how));
   }
 
   /** Looks a key up in the stores, without a loader. Look-ups of one tick go together. */
@@ -88,7 +76,7 @@ export class Runner {
       (rest) => {
         for (const flight of rest) {
           const outcome = wantStale.has(flight) ? staleOutcome(this.#core, flight) : undefined;
-          this.#settle(
+          this.#loads.settle(
             flight,
             outcome ?? { value: undefined, layer: "none", state: "miss", age: 0, ttl: 0, outdatedBy: 0 },
           );
@@ -101,11 +89,12 @@ export class Runner {
   async #run(batch: Flight[], how: How, load: (missing: Flight[]) => unknown, lease = true): Promise<void> {
     const core = this.#core;
     try {
-      if (core.ready !== undefined) {
-        await core.whenReady();
+      if (core.following.ready !== undefined) {
+        await core.following.whenReady();
         for (const flight of batch) flight.asOf = core.invalidations.position;
       }
-      const usesStores = core.stores.length > 0 && core.ready === undefined && batch[0]?.options.l2 === true;
+      const usesStores =
+        core.stores.length > 0 && core.following.ready === undefined && batch[0]?.options.l2 === true;
       if (!usesStores) {
         await load(batch);
         return;
@@ -133,7 +122,7 @@ export class Runner {
     const busy: Consulted["busy"][number][] = [];
     for (const store of this.#core.stores) {
       if (rest.length === 0) break;
-      const options = lease ? { lease: LEASE, refresh: how.fresh || how.eager } : {};
+      const options = lease ? { lease: this.#core.lease, refresh: how.fresh || how.eager } : {};
       const reads = await store.read(
         rest.map((flight) => flight.key),
         options,
@@ -147,7 +136,7 @@ export class Runner {
         else if (read.lease === "busy" && !how.fresh) busy.push({ flight, store });
         else if (lease && read.lease === undefined) {
           // There is an entry that looks fresh to the store but may not serve: ask for the lease all the same.
-          const again = await store.read([flight.key], { lease: LEASE, refresh: true });
+          const again = await store.read([flight.key], { lease: this.#core.lease, refresh: true });
           const second = again === UNAVAILABLE ? undefined : again[0];
           if (second !== undefined && (await this.#take(flight, second, store, how))) continue;
           if (second?.lease === "busy") busy.push({ flight, store });
@@ -188,13 +177,13 @@ export class Runner {
       if (!busy || !flight.early) return false;
       // The process that holds the lease loads: what it fills is found by the next read.
       const outcome = staleOutcome(this.#core, flight);
-      if (outcome !== undefined) this.#settle(flight, outcome);
+      if (outcome !== undefined) this.#loads.settle(flight, outcome);
       return outcome !== undefined;
     }
     // Another process refreshes it already: nothing to do in the background.
     if (read.lease === "busy" && how.eager && flight.stale !== undefined) {
       const outcome = staleOutcome(core, flight);
-      if (outcome !== undefined) this.#settle(flight, outcome);
+      if (outcome !== undefined) this.#loads.settle(flight, outcome);
       return outcome !== undefined;
     }
     return false;
@@ -212,7 +201,7 @@ export class Runner {
   #land(flight: Flight, entry: Entry, layer: string): void {
     const core = this.#core;
     this.#promoter.keep(flight, entry);
-    this.#settle(flight, this.#promoter.outcome(flight, entry, layer));
+    this.#loads.settle(flight, this.#promoter.outcome(flight, entry, layer));
     // Nearer stores lent a lease on their way: they get the entry with the lifetime it has left.
     if (flight.leases.size > 0 && !flight.detached)
       core.background(this.#promoter.fill(flight, remaining(entry, core.clock.now())));
@@ -223,12 +212,16 @@ export class Runner {
   /** Waits for the process that holds the lease. True: it did not deliver, load here. */
   async #awaitFill(flight: Flight, store: GuardedStore, how: How): Promise<boolean> {
     const core = this.#core;
+    const { first, longest } = core.log.shared ? EVENT_PAUSE : POLL_PAUSE;
     const until = core.clock.now() + MAX_BUSY_WAIT;
-    let pause = BUSY_PAUSE.first;
+    let pause = first;
+    let since = flight.asOf;
     while (!flight.aborted && core.clock.now() < until) {
-      await core.sleep(pause * (0.5 + core.random()));
-      pause = Math.min(pause * 1.5, BUSY_PAUSE.longest);
-      const reads = await store.read([flight.key], { lease: LEASE });
+      await core.endings.next(flight.key, since, pause * (0.5 + core.random()));
+      pause = Math.min(pause * 1.5, longest);
+      // Before it is read: what ends from here on is not missed.
+      since = core.invalidations.position;
+      const reads = await store.read([flight.key], { lease: core.lease });
       const read = reads === UNAVAILABLE ? undefined : reads[0];
       if (read === undefined) return true;
       if (await this.#take(flight, read, store, how)) return false;
@@ -236,263 +229,11 @@ export class Runner {
     }
     return !flight.aborted;
   }
-
-  /** Calls the loader and takes what it answers; undefined when that was done at once. Never rejects. */
-  #callLoader(flight: Flight, loader: Loader<unknown>, how: How): Promise<void> | undefined {
-    const core = this.#core;
-    const start = core.clock.now();
-    const loading = new Loading(flight, start);
-    flight.loading = true;
-    core.counters.loads++;
-    let answer: unknown;
-    try {
-      answer = loader(loading);
-      if (!isThenable(answer) && how.schema === undefined) {
-        this.#loaded(flight, answer, loading, start, how);
-        return undefined;
-      }
-    } catch (error) {
-      this.#failed(flight, error, how);
-      return undefined;
-    }
-    return this.#awaitLoader(flight, answer, loading, start, how);
-  }
-
-  async #awaitLoader(
-    flight: Flight,
-    answer: unknown,
-    loading: Loading,
-    start: number,
-    how: How,
-  ): Promise<void> {
-    const renewal = this.#renew([flight]);
-    try {
-      const value = await answer;
-      const checked =
-        how.schema === undefined || value === undefined
-          ? value
-          : await validate(how.schema, value, flight.key);
-      this.#loaded(flight, checked, loading, start, how);
-    } catch (error) {
-      this.#failed(flight, error, how);
-    } finally {
-      renewal.cancel();
-    }
-  }
-
-  async #callBatchLoader<K>(
-    missing: Flight[],
-    names: ReadonlyMap<Flight, K>,
-    loader: BatchLoader<K, unknown>,
-    how: How,
-  ): Promise<void> {
-    const core = this.#core;
-    const start = core.clock.now();
-    const controller = new AbortController();
-    const keys: K[] = [];
-    for (const flight of missing) {
-      flight.loading = true;
-      keys.push(names.get(flight) as K); // every flight of the batch was given a name
-    }
-    core.counters.loads++;
-    const renewal = this.#renew(missing);
-    // The one load ends when no key of it is wanted any more.
-    const watch = (): void => {
-      if (missing.every((flight) => flight.aborted)) controller.abort(missing[0]?.signal.reason);
-    };
-    for (const flight of missing) flight.onAbort = watch;
-    try {
-      const answer = await loader(keys, { signal: controller.signal });
-      if (!(answer instanceof Map))
-        throw new CacheError(
-          "ERR_CACHE_LOADER",
-          `A batch loader must answer with a Map of key to value, not ${show(answer)}.`,
-        );
-      for (const flight of missing) {
-        try {
-          const value: unknown = answer.get(names.get(flight) as K); // as above
-          const checked =
-            how.schema === undefined || value === undefined
-              ? value
-              : await validate(how.schema, value, flight.key);
-          this.#loaded(flight, checked, new Loading(flight, start), start, how);
-        } catch (error) {
-          this.#failed(flight, error, how);
-        }
-      }
-    } catch (error) {
-      for (const flight of missing) this.#failed(flight, error, how);
-    } finally {
-      renewal.cancel();
-    }
-  }
-
-  /** Takes a loaded value: keeps it where it may be kept, and answers all who wait. */
-  #loaded(flight: Flight, value: unknown, loading: Loading, start: number, how: How): void {
-    const core = this.#core;
-    const { options, key } = flight;
-    const now = core.clock.now();
-    const cost = now - start;
-    core.counters.load.record(cost);
-    if (core.events.wants("load")) core.events.emit("load", { key, ms: cost, background: flight.background });
-
-    const missing = value === undefined;
-    const grace = loading.chosenGrace ?? options.grace;
-    const chosen = loading.chosenTtl ?? (missing ? options.negativeTtl : options.ttl);
-    const ttl = jittered(Math.min(chosen, flight.ttlCap), options, core.random);
-    const tags = union(flight.tags, loading.addedTags, loading.unmodified ? (flight.stale?.tags ?? []) : []);
-    const outdatedBy = flight.detached ? 0 : this.#promoter.outdatedBy(key, tags, flight.asOf);
-    const refused = flight.detached || outdatedBy !== 0;
-    const kept = !loading.skipped && ttl > 0 && !(missing && options.negativeTtl === 0);
-    let entry: Entry | undefined;
-    if (refused) core.counters.refused++;
-    else if (kept) entry = this.#keepLoaded(flight, { value, missing, tags, ttl, grace, cost });
-    else if (missing && (flight.stale !== undefined || how.fresh)) this.#forget(flight);
-    this.#settle(flight, {
-      value: entry?.kind === "value" ? entry.value : value,
-      layer: "loader",
-      state: "miss",
-      age: 0,
-      ttl,
-      outdatedBy,
-    });
-  }
-
-  #keepLoaded(
-    flight: Flight,
-    {
-      value,
-      missing,
-      tags,
-      ttl,
-      grace,
-      cost,
-    }: {
-      value: unknown;
-      missing: boolean;
-      tags: readonly string[];
-      ttl: number;
-      grace: number;
-      cost: number;
-    },
-  ): Entry | undefined {
-    const core = this.#core;
-    const { options, key } = flight;
-    const bytes = sizeOfEntry(key, value, tags);
-    const sliding = options.sliding && Number.isFinite(ttl) ? ttl : 0;
-    let entry: Entry;
-    try {
-      entry = core.entry(
-        {
-          value,
-          kind: missing ? "negative" : "value",
-          tags,
-          asOf: flight.asOf,
-          ttl,
-          grace,
-          cost,
-          sliding,
-          bytes,
-          age: 0,
-        },
-        options,
-      );
-    } catch (error) {
-      core.notEncodable(key, error);
-      return undefined;
-    }
-    if (options.l1) core.keep(key, entry);
-    if (flight.leases.size > 0) core.background(this.#promoter.fill(flight, entry));
-    return entry;
-  }
-
-  /** The source says that it is gone: old copies must not outlive it. */
-  #forget(flight: Flight): void {
-    const core = this.#core;
-    core.memory?.delete(flight.key);
-    core.background(this.#forgetElsewhere(flight.key));
-  }
-
-  async #forgetElsewhere(key: string): Promise<void> {
-    const core = this.#core;
-    for (const store of core.stores.toReversed()) await store.remove([key]);
-    if (core.log.shared) await core.append([{ kind: "keys", keys: [key] }]);
-  }
-
-  #failed(flight: Flight, error: unknown, how: How): void {
-    const core = this.#core;
-    const { options, key } = flight;
-    const now = core.clock.now();
-    const outcome = how.fresh ? undefined : staleOutcome(core, flight);
-    const { stale } = flight;
-    const usable = outcome !== undefined && stale !== undefined;
-    if (!flight.aborted) {
-      core.counters.loadErrors++;
-      if (core.events.wants("loadError")) core.events.emit("loadError", { key, error, servedStale: usable });
-    }
-    if (usable) {
-      stale.retryAt = now + options.retryAfter;
-      // An eager refresh that failed is not tried again at every hit.
-      if (stale.eagerAt <= now) stale.eagerAt = stale.retryAt;
-      stale.rearm();
-      if (!flight.detached && options.l1) core.keep(key, stale);
-      this.#settle(flight, outcome);
-      return;
-    }
-    if (options.errorTtl > 0 && !flight.aborted && !flight.detached && options.l1) {
-      const facts = {
-        value: error,
-        kind: "error",
-        tags: flight.tags,
-        asOf: flight.asOf,
-        ttl: options.errorTtl,
-      } as const;
-      core.keep(
-        key,
-        new Entry(
-          { ...facts, grace: 0, cost: 0, sliding: 0, bytes: sizeOfEntry(key, error, flight.tags), age: 0 },
-          now,
-        ),
-      );
-    }
-    // Unregistered first: a caller who tries again at once starts a new load.
-    core.flights.end(flight);
-    flight.reject(error);
-  }
-
-  #settle(flight: Flight, outcome: Outcome): void {
-    this.#core.flights.end(flight);
-    flight.resolve(outcome);
-  }
-
-  /** Keeps leases alive while their load runs. */
-  #renew(flights: readonly Flight[]): { cancel(): void } {
-    const core = this.#core;
-    if (!flights.some((flight) => flight.leases.size > 0)) return IDLE;
-    let timer = core.clock.setTimer(LEASE / 3, function renew() {
-      for (const flight of flights) {
-        for (const [store, token] of flight.leases) core.background(store.renew(flight.key, token, LEASE));
-      }
-      timer = core.clock.setTimer(LEASE / 3, renew);
-    });
-    return { cancel: () => timer.cancel() };
-  }
-}
-
-const IDLE = { cancel: (): void => undefined };
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
 
 /** Whether an entry was stored later than the one it would replace: another process refreshed it already. */
 function isNewer(entry: Entry, current: Entry | undefined): boolean {
   return current === undefined || entry.freshUntil > current.freshUntil + 1;
-}
-
-function union(...lists: readonly (readonly string[])[]): readonly string[] {
-  const filled = lists.filter((list) => list.length > 0);
-  return filled.length < 2 ? (filled[0] ?? []) : [...new Set(filled.flat())];
 }
 
 /** An entry as a nearer store should get it: with the lifetime it has left. */

@@ -2,22 +2,28 @@ import { CodecError, OptionError, reason } from "../base/errors.ts";
 import { globMatcher, parsePattern } from "../base/key.ts";
 import { validate } from "../base/standard-schema.ts";
 import { newGeneration } from "../coherence/local-log.ts";
-import type { LogRecord, Position } from "../coherence/log.ts";
+import type { KeysRecord, LogRecord, Position } from "../coherence/log.ts";
 import type { StoredEntry } from "../stores/store.ts";
 import type { Core } from "./core.ts";
 import type { Entry } from "./entry.ts";
 import { UNAVAILABLE } from "./guarded-store.ts";
 import type { InvalidateOptions, InvalidationReport, SetOptions } from "./options.ts";
 import { jittered, Promoter, sizeOfEntry } from "./promoter.ts";
+import { shapeOfCall } from "./reader.ts";
 import { checkTag, type LifetimeOptions, refuseUnknown } from "./resolve.ts";
+import { literalHead, Sweeper } from "./sweeper.ts";
 import { Turns } from "./turns.ts";
 
-const INVALIDATE_OPTIONS = new Set(["soft", "dryRun", "signal"]);
+const INVALIDATE_OPTIONS = new Set(["soft", "dryRun", "wait", "progress", "signal"]);
 
 /** A typing error in an option must not turn a dry run into the real thing. */
 function check(core: Core, options: InvalidateOptions): void {
   core.assertOpen();
   refuseUnknown(options, "", (name) => INVALIDATE_OPTIONS.has(name));
+  if (options.wait !== undefined && options.wait !== "all")
+    throw new OptionError("wait", options.wait, '"all", or nothing');
+  if (options.progress !== undefined && typeof options.progress !== "function")
+    throw new OptionError("progress", options.progress, "a function");
   options.signal?.throwIfAborted();
 }
 
@@ -33,11 +39,13 @@ export class Writer {
   readonly #core: Core;
   readonly #promoter: Promoter;
   readonly #turns = new Turns();
-  readonly #sweeps = new AbortController();
+  readonly #sweeper: Sweeper;
 
   constructor(core: Core) {
     this.#core = core;
     this.#promoter = new Promoter(core);
+    this.#sweeper = new Sweeper(core);
+    if (core.log.shared && core.stores.length > 0) this.#sweeper.watch();
   }
 
   /** Stores values in all layers. `undefined` (without `negativeTtl`) and a ttl of 0 take the key out instead. */
@@ -67,9 +75,11 @@ export class Writer {
     const stores = resolved.l2 ? core.stores : [];
     if (stores.length > 0) for (const [key, value] of valid) encoded.set(key, encodeFor(core, key, value));
     const keys = [...new Set(valid.map(([key]) => key))];
-    if (keys.length === 0) return { position: core.show(core.invalidations.position) };
+    if (keys.length === 0) return { position: core.following.show(core.invalidations.position) };
     return core.tracked(
-      this.#turns.take(keys, () => this.#setInTurn(keys, new Map(valid), encoded, resolved)),
+      this.#turns.take(keys, () =>
+        this.#setInTurn(keys, new Map(valid), encoded, resolved, shapeOfCall(options)),
+      ),
     );
   }
 
@@ -78,9 +88,10 @@ export class Writer {
     values: ReadonlyMap<string, unknown>,
     encoded: ReadonlyMap<string, Uint8Array>,
     resolved: LifetimeOptions,
+    shape: number,
   ): Promise<{ position: string }> {
     const core = this.#core;
-    if (core.ready !== undefined) await core.writable();
+    if (core.following.ready !== undefined) await core.following.writable();
     const asOf = core.invalidations.position;
     const made = new Map<string, Entry>();
     for (const [key, value] of values) {
@@ -91,18 +102,21 @@ export class Writer {
     if (resolved.l2) {
       for (const [key, bytes] of encoded) {
         const entry = made.get(key);
-        if (entry !== undefined) writes.push([key, this.#promoter.toStored(entry, bytes)]);
+        if (entry !== undefined) writes.push([key, this.#promoter.toStored(entry, bytes, shape)]);
       }
     }
     // Also when a layer is left out by the options: what it still holds is older than this write.
     const gone = keys.filter((key) => !made.has(key) || !resolved.l2);
     core.writing(keys);
     try {
+      let pending = false;
       for (const store of core.stores.toReversed()) {
-        if (writes.length > 0) await store.write(writes);
-        if (gone.length > 0) await store.remove(gone);
+        if (writes.length > 0 && !(await store.write(writes))) pending = true;
+        if (gone.length > 0 && (await store.remove(gone)) === UNAVAILABLE) pending = true;
       }
-      const position = await core.append([{ kind: "keys", keys }]);
+      const record: KeysRecord = { kind: "keys", keys, written: asOf, ...(pending ? { pending } : {}) };
+      const position = await core.following.append([record]);
+      if (pending) this.#owed(record, position);
       for (const [key, entry] of made) {
         // Another process wrote or invalidated it meanwhile: the next read asks the stores (P1).
         if (!resolved.l1 || core.overtaken(key)) continue;
@@ -111,7 +125,7 @@ export class Writer {
       }
       core.counters.sets += made.size;
       if (core.events.wants("set")) for (const key of made.keys()) core.events.emit("set", { key });
-      return { position: core.show(position) };
+      return { position: core.following.show(position) };
     } finally {
       core.written(keys);
     }
@@ -150,9 +164,9 @@ export class Writer {
     const soft = options.soft === true;
     if (options.dryRun === true) return this.#countKeys(unique);
     if (unique.length === 0)
-      return { position: core.show(core.invalidations.position), layers: {}, pending: [] };
+      return { position: core.following.show(core.invalidations.position), layers: {}, pending: [] };
     const removal = this.#turns.take(unique, async () => {
-      if (core.ready !== undefined) await core.writable();
+      if (core.following.ready !== undefined) await core.following.writable();
       const layers: Record<string, number | undefined> = {};
       const pending: string[] = [];
       for (const store of core.stores.toReversed()) {
@@ -163,13 +177,26 @@ export class Writer {
       const now = core.clock.now();
       if (core.memory !== undefined)
         layers.memory = unique.filter((key) => core.glance(key, now) !== undefined).length;
-      const position = await core.append([
-        soft ? { kind: "keys", keys: unique, soft } : { kind: "keys", keys: unique },
-      ]);
+      const record: KeysRecord = {
+        kind: "keys",
+        keys: unique,
+        ...(soft ? { soft } : {}),
+        ...(pending.length > 0 ? { pending: true } : {}),
+        ...(options.wait === "all" ? { strict: true } : {}),
+      };
+      const position = await core.following.append([record]);
+      if (pending.length > 0) this.#owed(record, position);
       core.counters.invalidations++;
-      return { position: core.show(position), layers, pending };
+      if (options.wait === "all") await core.following.settled(position, options.signal);
+      return { position: core.following.show(position), layers, pending };
     });
     return core.tracked(removal);
+  }
+
+  /** The stores that missed it make up for it in the background; until then the log tells everybody. */
+  #owed(record: KeysRecord, position: Position): void {
+    for (const store of this.#core.stores) store.owedBefore(record.keys, position);
+    this.#core.background(this.#sweeper.sweep({ position, record }));
   }
 
   /** Makes every entry with any of these tags unusable, or stale. */
@@ -238,15 +265,16 @@ export class Writer {
 
   /** Ends sweeps that are under way. */
   stop(): void {
-    this.#sweeps.abort();
+    this.#sweeper.stop();
   }
 
   async #byRecord(record: LogRecord, scope: Scope, options: InvalidateOptions): Promise<InvalidationReport> {
     const core = this.#core;
     check(core, options);
     if (options.dryRun === true) return this.#count(scope, options.signal);
-    if (core.ready !== undefined) await core.writable();
-    const position = await core.tracked(core.append([record]));
+    if (core.following.ready !== undefined) await core.following.writable();
+    const strict = options.wait === "all";
+    const position = await core.tracked(core.following.append([strict ? { ...record, strict } : record]));
     core.counters.invalidations++;
     if (record.kind === "clear") {
       const { generation } = record;
@@ -256,35 +284,13 @@ export class Writer {
       record.soft !== true &&
       core.stores.length > 0
     ) {
-      core.background(this.#sweep(record, position, scope));
+      core.background(this.#sweeper.sweep({ record, position }, options));
     }
+    if (strict) await core.following.settled(position, options.signal);
     const layers: Record<string, number | undefined> = {};
     if (core.memory !== undefined) layers.memory = undefined;
     for (const store of core.stores) layers[store.name] = undefined;
-    return { position: core.show(position), layers, pending: [] };
-  }
-
-  /** Reclaims what a pattern made unusable; reads refuse it already. Then the log may forget the pattern. */
-  async #sweep(
-    record: Extract<LogRecord, { kind: "prefix" | "glob" }>,
-    position: Position,
-    scope: Scope,
-  ): Promise<void> {
-    const core = this.#core;
-    const { signal } = this.#sweeps;
-    for (const store of core.stores) {
-      for await (const batch of store.keys(scope.prefix, signal)) {
-        if (signal.aborted) return;
-        const concerned = batch.filter((key) => scope.concerns(key, []));
-        if (concerned.length > 0 && (await store.sweep(concerned, position)) === UNAVAILABLE) return;
-      }
-      if (store.state !== "up") return; // perhaps not all was seen: the log keeps the pattern
-    }
-    if (signal.aborted) return;
-    // A process that lags may still store an older entry for as long as it trusts itself; twice that is safe.
-    core.clock.setTimer(2 * core.maxLag, () => {
-      if (!core.closed) core.background(Promise.resolve(core.log.swept({ record, position })));
-    });
+    return { position: core.following.show(position), layers, pending: [] };
   }
 
   async #countKeys(keys: readonly string[]): Promise<InvalidationReport> {
@@ -332,11 +338,6 @@ export class Writer {
     }
     return { position: "", layers, pending: [] };
   }
-}
-
-/** What a glob's keys start with: up to its first metacharacter. */
-function literalHead(glob: string): string {
-  return /^[^*?[\]\\]*/.exec(glob)?.[0] ?? "";
 }
 
 function encodeFor(core: Core, key: string, value: unknown): Uint8Array {

@@ -1,4 +1,4 @@
-import type { ActivePattern, Appended, LogHead, LogRecord, Position, TagPositions } from "./log.ts";
+import type { ActivePattern, Appended, LogHead, Position, TagPositions } from "./log.ts";
 
 /** How an entry stands against the invalidations known here. */
 export type Verdict = "valid" | "stale" | "invalid";
@@ -10,6 +10,9 @@ export type GlobCompiler = (glob: string) => (key: string) => boolean;
 const MAX_TAGS = 100_000;
 /** Patterns remembered; beyond it the oldest is forgotten, and no older entry is valid any more. */
 const MAX_PATTERNS = 1_000;
+
+/** Keys remembered. Who removed a key removed it from the stores first: this is a second guard, so it may forget. */
+const MAX_KEYS = 10_000;
 
 /** Generations ended by a clear that are remembered. */
 const MAX_PAST = 100;
@@ -36,6 +39,8 @@ export class Invalidations {
   #patternFloor: Position = 0;
   readonly #tags = new Map<string, TagPositions>();
   #patterns: Pattern[] = [];
+  /** Key -> lowest `asOf` of an entry that reflects its last removal or write. */
+  readonly #keys = new Map<string, Position>();
   /** Generations that ended with a clear of this log: its positions go on. */
   readonly #past = new Set<string>();
   readonly #compile: GlobCompiler;
@@ -52,6 +57,7 @@ export class Invalidations {
     this.#tags.clear();
     this.#patterns = [];
     this.#patternFloor = 0;
+    this.#keys.clear();
     this.#past.clear();
     this.version++;
     this.load(patterns);
@@ -71,8 +77,16 @@ export class Invalidations {
   apply({ position, record }: Appended): void {
     this.position = position;
     switch (record.kind) {
+      case "ended":
+        return;
       case "keys":
-        return; // applied to memory and flights by the caller; L2 entries were removed before the append
+        // Memory and flights are dealt with by the caller, stores were before the append. What comes back there
+        // all the same (a late write, a replica that lagged, a store that could not be reached) is told by its age.
+        if (record.soft !== true)
+          for (const key of record.keys) this.#addKey(key, record.written ?? position);
+        if (record.pending !== true) return;
+        this.#addPattern(record, position);
+        break;
       case "tags":
         for (const tag of record.tags) this.#addTag(tag, position, record.soft === true);
         break;
@@ -85,6 +99,7 @@ export class Invalidations {
         if (this.#past.size > MAX_PAST) this.#past.delete([...this.#past][0] ?? "");
         this.generation = record.generation;
         this.#tags.clear();
+        this.#keys.clear();
         this.#patterns = [];
         break;
     }
@@ -94,6 +109,8 @@ export class Invalidations {
   /** Whether an entry loaded at `asOf` may serve. Complete for `asOf >= floor`, and for untagged entries. */
   verdict(key: string, tags: readonly string[], asOf: Position): Verdict {
     if (asOf < this.#patternFloor) return "invalid";
+    const needed = this.#keys.get(key);
+    if (needed !== undefined && asOf < needed) return "invalid";
     let verdict: Verdict = "valid";
     for (const tag of tags) {
       const last = this.#tags.get(tag);
@@ -124,6 +141,16 @@ export class Invalidations {
     return found;
   }
 
+  #addKey(key: string, needed: Position): void {
+    this.#keys.delete(key); // set again, so that the map's order is the order of last mention
+    this.#keys.set(key, needed);
+    if (this.#keys.size <= MAX_KEYS) return;
+    for (const oldest of this.#keys.keys()) {
+      this.#keys.delete(oldest);
+      break;
+    }
+  }
+
   #addTag(tag: string, position: Position, soft: boolean): void {
     const last = this.#tags.get(tag);
     // Deleted and set again, so that the map's order is the order of last invalidation.
@@ -143,14 +170,20 @@ export class Invalidations {
     }
   }
 
-  #addPattern(record: Extract<LogRecord, { kind: "prefix" | "glob" }>, position: Position): void {
-    const matches =
-      record.kind === "prefix" ? (key: string) => key.startsWith(record.prefix) : this.#compile(record.glob);
+  /** Whether a record concerns a key. */
+  matcher(record: ActivePattern["record"]): (key: string) => boolean {
+    if (record.kind === "prefix") return (key) => key.startsWith(record.prefix);
+    if (record.kind === "glob") return this.#compile(record.glob);
+    const keys = new Set(record.keys);
+    return (key) => keys.has(key);
+  }
+
+  #addPattern(record: ActivePattern["record"], position: Position): void {
     // A repeated invalidation of the same pattern replaces the older one when it covers it.
     this.#patterns = this.#patterns.filter(
       (old) => !(same(old.record, record) && (record.soft !== true || old.record.soft === true)),
     );
-    this.#patterns.push({ record, position, matches });
+    this.#patterns.push({ record, position, matches: this.matcher(record) });
     while (this.#patterns.length > MAX_PATTERNS) {
       const oldest = this.#patterns.shift();
       if (oldest !== undefined) this.#patternFloor = Math.max(this.#patternFloor, oldest.position);
@@ -159,7 +192,6 @@ export class Invalidations {
 }
 
 function same(a: ActivePattern["record"], b: ActivePattern["record"]): boolean {
-  return a.kind === "prefix"
-    ? b.kind === "prefix" && a.prefix === b.prefix
-    : b.kind === "glob" && a.glob === b.glob;
+  if (a.kind === "prefix") return b.kind === "prefix" && a.prefix === b.prefix;
+  return a.kind === "glob" && b.kind === "glob" && a.glob === b.glob;
 }

@@ -37,6 +37,13 @@ export interface Appended {
   readonly record: LogRecord;
 }
 
+/** Whether a record has to be remembered until it is swept: see {@link ActivePattern}. */
+export function isPattern(record: LogRecord): record is ActivePattern["record"] {
+  return (
+    record.kind === "prefix" || record.kind === "glob" || (record.kind === "keys" && record.pending === true)
+  );
+}
+
 /** Where a log stands. Positions of two generations cannot be compared. */
 export interface LogHead {
   readonly generation: string;

@@ -24,5 +24,8 @@ export class CacheCounters {
   evictions = 0;
   refused = 0;
   listenerErrors = 0;
+  shadowChecks = 0;
+  shadowStale = 0;
+  shadowErrors = 0;
   readonly load = new Latency();
 }

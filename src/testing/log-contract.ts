@@ -40,6 +40,7 @@ export function logContract(
       const clock = manualClock();
       const context: LayerContext = {
         cacheName: "contract",
+        maxLag: 5_000,
         clock,
         random: Math.random,
         warn: () => undefined,

@@ -6,7 +6,7 @@ interface Slot {
   entry: StoredEntry | undefined;
   /** By the clock of the cache that wrote it. */
   storedAt: number;
-  lease: { token: string; until: number } | undefined;
+  lease: { token: string; until: number; awaited: boolean } | undefined;
 }
 
 /** Options of {@link mapStore}. */
@@ -75,17 +75,21 @@ function open(name: string, slots: Map<string, Slot>, { clock }: LayerContext, t
           const fresh = entry !== undefined && entry.age < entry.entry.ttl;
           if (options.lease === undefined || (fresh && options.refresh !== true))
             return { found: entry, lease: undefined };
-          if (slot?.lease !== undefined) return { found: entry, lease: "busy" };
-          const lease = { token: token(), until: clock.now() + options.lease };
+          if (slot?.lease !== undefined) {
+            slot.lease.awaited = true;
+            return { found: entry, lease: "busy" };
+          }
+          const lease = { token: token(), until: clock.now() + options.lease, awaited: false };
           slots.set(key, { entry: slot?.entry, storedAt: slot?.storedAt ?? 0, lease });
           return { found: entry, lease: lease.token };
         });
       }),
     fill: (key, entry, held) =>
       step(() => {
-        if (holds(key, held) === undefined) return false;
+        const lease = holds(key, held)?.lease;
+        if (lease === undefined) return "refused";
         slots.set(key, { entry, storedAt: clock.now(), lease: undefined });
-        return true;
+        return lease.awaited ? "awaited" : "stored";
       }),
     renew: (key, held, ms) =>
       step(() => {
@@ -96,7 +100,9 @@ function open(name: string, slots: Map<string, Slot>, { clock }: LayerContext, t
     release: (key, held) =>
       step(() => {
         const slot = holds(key, held);
+        const awaited = slot?.lease?.awaited === true;
         if (slot !== undefined) slot.lease = undefined;
+        return awaited;
       }),
     write: (entries) =>
       step(() => {
@@ -162,6 +168,7 @@ function open(name: string, slots: Map<string, Slot>, { clock }: LayerContext, t
         }
         return { entries, bytes };
       }),
+    ping: () => step(() => undefined),
     async close() {
       closed = true;
     },

@@ -22,6 +22,7 @@ export function storedEntry(facts: Partial<StoredEntry> = {}): StoredEntry {
     tags: [],
     cost: 0,
     sliding: 0,
+    shape: 0,
     ...facts,
   };
 }
@@ -51,6 +52,7 @@ export function storeContract(
       const layer = await open();
       const context = (cacheName: string): LayerContext => ({
         cacheName,
+        maxLag: 5_000,
         clock,
         random: Math.random,
         warn: () => undefined,
@@ -96,6 +98,7 @@ export function storeContract(
         tags: ["a", "ü"],
         cost: 12.5,
         sliding: 10_000,
+        shape: 0xfedcba98,
       });
       await store.write([
         ["a", full],
@@ -169,9 +172,9 @@ export function storeContract(
       assert.ok(first.lease !== undefined && first.lease !== "busy");
       assert.equal((await one(store, "k", { lease: 10_000 })).lease, "busy");
       assert.equal((await one(store, "k")).lease, undefined);
-      assert.equal(await store.fill("k", storedEntry(), "another token"), false);
-      assert.equal(await store.fill("k", storedEntry(), first.lease), true);
-      assert.equal(await store.fill("k", storedEntry(), first.lease), false);
+      assert.equal(await store.fill("k", storedEntry(), "another token"), "refused");
+      assert.equal(await store.fill("k", storedEntry(), first.lease), "awaited");
+      assert.equal(await store.fill("k", storedEntry(), first.lease), "refused");
       const after = await one(store, "k", { lease: 10_000 });
       assert.ok(after.found !== undefined && after.lease === undefined);
     });
@@ -187,7 +190,10 @@ export function storeContract(
         const stale = await one(store, "k", { lease: 10_000 });
         assert.ok(stale.found !== undefined && stale.lease !== undefined && stale.lease !== "busy");
         assert.ok((await one(store, "k")).found !== undefined);
-        assert.equal(await store.fill("k", storedEntry({ value: Buffer.from("new") }), stale.lease), true);
+        assert.equal(
+          await store.fill("k", storedEntry({ value: Buffer.from("new") }), stale.lease),
+          "stored",
+        );
         assert.equal(bytesOf(await one(store, "k")).toString(), "new");
       },
     );
@@ -197,15 +203,15 @@ export function storeContract(
       await wait(200);
       const next = tokenOf(await one(store, "k", { lease: 300 }));
       assert.notEqual(next, dead);
-      assert.equal(await store.fill("k", storedEntry(), dead), false);
+      assert.equal(await store.fill("k", storedEntry(), dead), "refused");
       assert.equal(await store.renew("k", dead, 1_000), false);
       await wait(200);
       assert.equal(await store.renew("k", next, 10_000), true);
       await wait(200);
       assert.equal((await one(store, "k", { lease: 300 })).lease, "busy");
-      await store.release("k", dead);
+      assert.equal(await store.release("k", dead), false);
       assert.equal((await one(store, "k", { lease: 300 })).lease, "busy");
-      await store.release("k", next);
+      assert.equal(await store.release("k", next), true);
       assert.notEqual((await one(store, "k", { lease: 300 })).lease, "busy");
     });
 
@@ -215,7 +221,7 @@ export function storeContract(
         if (how === "remove") await store.remove(["k"]);
         if (how === "write") await store.write([["k", storedEntry({ value: Buffer.from("written") })]]);
         if (how === "expire") await store.expire(["k"]);
-        assert.equal(await store.fill("k", storedEntry({ value: Buffer.from("old") }), lease), false);
+        assert.equal(await store.fill("k", storedEntry({ value: Buffer.from("old") }), lease), "refused");
         const { found } = await one(store, "k");
         assert.equal(
           found === undefined ? "" : Buffer.from(found.entry.value).toString(),
@@ -224,12 +230,26 @@ export function storeContract(
       });
     }
 
+    using("tells whether anybody was told busy while a lease was held", async (store) => {
+      const alone = tokenOf(await one(store, "k", { lease: 10_000 }));
+      assert.equal(await store.release("k", alone), false);
+      const again = tokenOf(await one(store, "k", { lease: 10_000 }));
+      assert.equal(await store.renew("k", again, 10_000), true);
+      await one(store, "k"); // asks for no lease: does not wait
+      assert.equal(await store.fill("k", storedEntry(), again), "stored");
+      const eager = tokenOf(await one(store, "k", { lease: 10_000, refresh: true }));
+      assert.equal((await one(store, "k", { lease: 10_000, refresh: true })).lease, "busy");
+      assert.equal(await store.renew("k", eager, 10_000), true);
+      assert.equal(await store.fill("k", storedEntry(), eager), "awaited");
+      await store.ping();
+    });
+
     using("of many fills at once with one token accepts one", async (store) => {
       const lease = tokenOf(await one(store, "k", { lease: 10_000 }));
       const fills = await Promise.all(
         Array.from({ length: 20 }, () => store.fill("k", storedEntry(), lease)),
       );
-      assert.equal(fills.filter((filled) => filled).length, 1);
+      assert.equal(fills.filter((filled) => filled !== "refused").length, 1);
     });
 
     using("of many readers at once lends to one", async (store) => {
@@ -256,7 +276,7 @@ export function storeContract(
       assert.equal(await store.remove(["old", "new", "leased"], 5), 1);
       assert.equal((await one(store, "old")).found, undefined);
       assert.ok((await one(store, "new")).found !== undefined);
-      assert.equal(await store.fill("leased", storedEntry(), lease), true);
+      assert.equal(await store.fill("leased", storedEntry(), lease), "stored");
     });
 
     using("makes entries stale and counts them", async (store) => {
@@ -360,6 +380,7 @@ export function storeContract(
       await assert.rejects(store.touch("k", 1_000));
       await assert.rejects(store.clear("g"));
       await assert.rejects(store.stats());
+      await assert.rejects(store.ping());
       await assert.rejects(async () => {
         for await (const _ of store.keys("")) assert.fail("a batch after the end");
       });

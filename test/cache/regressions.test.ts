@@ -71,7 +71,7 @@ describe("regressions", () => {
     const [p, q] = [make(faults.layer), make(layer)];
     await p.get("k");
     // P has written the store when Q writes it and appends; P appends last.
-    const raw = log({ cacheName: "cache", clock, random: Math.random, warn: () => undefined });
+    const raw = log({ cacheName: "cache", maxLag: 5_000, clock, random: Math.random, warn: () => undefined });
     await raw.open(recordingFollower());
     let written = false;
     faults.before("write", () => {

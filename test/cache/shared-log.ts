@@ -1,4 +1,5 @@
-import type { Follower, Log, LogFactory, LogRecord, TagPositions } from "../../src/index.ts";
+import { isPattern } from "../../src/coherence/log.ts";
+import type { ActivePattern, Follower, Log, LogFactory, LogRecord, TagPositions } from "../../src/index.ts";
 
 /** A log in this process that several caches follow, with the troubles that a remote one has. */
 export interface SharedLog extends LogFactory {
@@ -17,7 +18,7 @@ export function sharedLog(): SharedLog {
   const followers = new Set<Follower>();
   const tags = new Map<string, TagPositions>();
   const backlog: { position: number; record: LogRecord }[] = [];
-  let patterns: { position: number; record: Extract<LogRecord, { kind: "prefix" | "glob" }> }[] = [];
+  let patterns: ActivePattern[] = [];
   let position = 0;
   let generation = "g0";
   let isCut = false;
@@ -44,8 +45,7 @@ export function sharedLog(): SharedLog {
         for (const one of appended) {
           const { record } = one;
           if (record.kind === "clear") generation = record.generation;
-          if (record.kind === "prefix" || record.kind === "glob")
-            patterns.push({ position: one.position, record });
+          if (isPattern(record)) patterns.push({ position: one.position, record });
           if (record.kind === "tags")
             for (const tag of record.tags) {
               const last = tags.get(tag) ?? { hard: 0, soft: 0 };
@@ -62,6 +62,7 @@ export function sharedLog(): SharedLog {
       async swept(pattern) {
         patterns = patterns.filter((one) => one.position !== pattern.position);
       },
+      settled: () => undefined,
       lag: () => (isCut ? clock.now() - cutAt : 0),
       async catchUp() {
         if (isCut) throw new Error("cut off");

@@ -9,6 +9,7 @@ const unhandled: string[] = [];
 process.on("unhandledRejection", (error) => void unhandled.push(String(error)));
 const store = disk({ path: process.argv[2] ?? "" }).open({
   cacheName: "t",
+  maxLag: 5_000,
   clock: systemClock(),
   random: Math.random,
   warn: () => undefined,

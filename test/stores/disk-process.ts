@@ -9,6 +9,7 @@ const layer = disk({ path });
 const cache = createCache({ name: "shared", layers: [memory(), layer], ttl: "1h", logger: false });
 const store = layer.open({
   cacheName: "shared",
+  maxLag: 5_000,
   clock: systemClock(),
   random: Math.random,
   warn: () => undefined,

@@ -32,6 +32,7 @@ afterAll(() => {
 
 const context = (warnings: string[] = [], clock = manualClock()) => ({
   cacheName: "t",
+  maxLag: 5_000,
   clock,
   random: Math.random,
   warn: (message: string) => void warnings.push(message),
@@ -120,7 +121,7 @@ describe("the disk store in trouble", () => {
     expect(left()).toBe(301);
     clock.tick(5_000);
     await expect.poll(left).toBe(1);
-    expect(await store.fill("kept", storedEntry(), String(kept?.lease))).toBe(true);
+    expect(await store.fill("kept", storedEntry(), String(kept?.lease))).toBe("stored");
     await env.release();
     await store.close();
   });

@@ -48,6 +48,7 @@ logContract({ describe, it }, "disk", () => {
 
 const context = (clock = manualClock(), warn: (message: string) => void = () => undefined) => ({
   cacheName: "t",
+  maxLag: 5_000,
   clock,
   random: Math.random,
   warn,
@@ -151,7 +152,7 @@ describe("the disk store", () => {
     expect((await store.read(["k"]))[0]?.found).toBeUndefined();
     const [second] = await store.read(["l"], { lease: 1_000 });
     expect(second?.lease).not.toBe("busy");
-    expect(await store.fill("l", storedEntry(), String(first?.lease))).toBe(false);
+    expect(await store.fill("l", storedEntry(), String(first?.lease))).toBe("refused");
     await store.close();
   });
 
@@ -355,6 +356,7 @@ describe("two processes on one disk store", () => {
         ...context(manualClock(), (message) => warnings.push(message)),
         clock: systemClock(), // the other process's entries are stamped with the real time
         cacheName: "shared",
+        maxLag: 5_000,
       });
       const keys: string[] = [];
       for await (const batch of store.keys("")) keys.push(...batch);

@@ -25,7 +25,13 @@ describe("faults", () => {
   it("delay, fail, hang and heal, count calls, and close what they wrap", async () => {
     const clock = manualClock();
     const faults = faulty(mapStore());
-    const store = faults.layer.open({ cacheName: "t", clock, random: Math.random, warn: () => undefined });
+    const store = faults.layer.open({
+      cacheName: "t",
+      maxLag: 5_000,
+      clock,
+      random: Math.random,
+      warn: () => undefined,
+    });
     await store.write([["k", storedEntry({ ttl: Number.POSITIVE_INFINITY })]]);
     faults.delay(100);
     let answered = false;

@@ -12,6 +12,7 @@ import type {
   Position,
   TagPositions,
 } from "../../coherence/log.ts";
+import { isPattern } from "../../coherence/log.ts";
 import type { Environment, Table } from "./environment.ts";
 
 /** How often a process looks for records of others, in milliseconds. A look costs microseconds. */
@@ -86,8 +87,7 @@ export class DiskLog implements Log {
         this.#records.put(positionKey(position), Buffer.from(JSON.stringify(record)));
         if (record.kind === "tags")
           for (const tag of record.tags) this.#markTag(tag, position, record.soft === true);
-        if (record.kind === "prefix" || record.kind === "glob")
-          this.#patterns.put(positionKey(position), Buffer.from(JSON.stringify(record)));
+        if (isPattern(record)) this.#patterns.put(positionKey(position), Buffer.from(JSON.stringify(record)));
         if (record.kind === "clear") ({ generation } = record);
       }
       this.#meta.put(HEAD, Buffer.from(JSON.stringify({ generation, position })));
@@ -118,6 +118,28 @@ export class DiskLog implements Log {
 
   async swept(pattern: ActivePattern): Promise<void> {
     await this.#env.write(() => this.#patterns.remove(positionKey(pattern.position)));
+  }
+
+  /**
+   * Processes do not tell how far they looked, so this waits until none can still believe what it saw before:
+   * who has not looked since stops trusting its memory after `maxLag`.
+   */
+  async settled(_position: Position, signal?: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const abort = (): void => {
+        timer.cancel();
+        reject(signal?.reason);
+      };
+      const timer = this.#context.clock.setTimer(
+        this.#context.maxLag * 1.01 + 10,
+        () => {
+          signal?.removeEventListener("abort", abort);
+          resolve();
+        },
+        true,
+      );
+      signal?.addEventListener("abort", abort, { once: true });
+    });
   }
 
   lag(): number {

@@ -2,7 +2,15 @@ import { createHash, randomBytes } from "node:crypto";
 import type { Timer } from "../../base/clock.ts";
 import { RefusedError, StoreError } from "../../base/errors.ts";
 import type { LayerContext, Position } from "../../coherence/log.ts";
-import type { FoundEntry, ReadOptions, Store, StoredEntry, StoreRead, StoreStats } from "../store.ts";
+import type {
+  FillResult,
+  FoundEntry,
+  ReadOptions,
+  Store,
+  StoredEntry,
+  StoreRead,
+  StoreStats,
+} from "../store.ts";
 import type { Environment, Table } from "./environment.ts";
 import { decodeRecord, encodeRecord, orderOf } from "./format.ts";
 
@@ -67,30 +75,35 @@ export class DiskStore implements Store {
     );
   }
 
-  async fill(key: string, entry: StoredEntry, token: string): Promise<boolean> {
+  async fill(key: string, entry: StoredEntry, token: string): Promise<FillResult> {
     this.#assertOpen();
     this.#assertFits(key, entry);
     return this.#writing(() => {
-      if (!this.#holds(key, token)) return false;
+      const lease = this.#held(key, token);
+      if (lease === undefined) return "refused";
       this.#leases.remove(keyOf(key));
       this.#put(key, entry);
-      return true;
+      return isAwaited(lease) ? "awaited" : "stored";
     });
   }
 
   async renew(key: string, token: string, ms: number): Promise<boolean> {
     this.#assertOpen();
     return this.#env.write(() => {
-      if (!this.#holds(key, token)) return false;
-      this.#leases.put(keyOf(key), leaseRecord(token, this.#context.clock.wall(), ms));
+      const lease = this.#held(key, token);
+      if (lease === undefined) return false;
+      this.#leases.put(keyOf(key), leaseRecord(token, this.#context.clock.wall(), ms, isAwaited(lease)));
       return true;
     });
   }
 
-  async release(key: string, token: string): Promise<void> {
+  async release(key: string, token: string): Promise<boolean> {
     this.#assertOpen();
-    await this.#env.write(() => {
-      if (this.#holds(key, token)) this.#leases.remove(keyOf(key));
+    return this.#env.write(() => {
+      const lease = this.#held(key, token);
+      if (lease === undefined) return false;
+      this.#leases.remove(keyOf(key));
+      return isAwaited(lease);
     });
   }
 
@@ -181,6 +194,11 @@ export class DiskStore implements Store {
     return this.#totals();
   }
 
+  async ping(): Promise<void> {
+    this.#assertOpen();
+    this.#totals();
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -222,19 +240,20 @@ export class DiskStore implements Store {
     const id = keyOf(key);
     const record = this.#leases.getBinary(id);
     const now = this.#context.clock.wall();
-    if (record !== undefined && isHeld(record, now)) return "busy";
+    if (record !== undefined && isHeld(record, now)) {
+      if (!isAwaited(record)) this.#leases.put(id, awaitedRecord(record));
+      return "busy";
+    }
     const token = randomBytes(12).toString("base64url");
-    this.#leases.put(id, leaseRecord(token, now, ms));
+    this.#leases.put(id, leaseRecord(token, now, ms, false));
     return token;
   }
 
-  #holds(key: string, token: string): boolean {
+  /** The lease of a key, if it is held with this token. */
+  #held(key: string, token: string): Buffer | undefined {
     const record = this.#leases.getBinary(keyOf(key));
-    return (
-      record !== undefined &&
-      isHeld(record, this.#context.clock.wall()) &&
-      record.toString("latin1", 16) === token
-    );
+    if (record === undefined || !isHeld(record, this.#context.clock.wall())) return undefined;
+    return record.toString("latin1", TOKEN_AT) === token ? record : undefined;
   }
 
   #put(key: string, entry: StoredEntry): void {
@@ -423,12 +442,26 @@ function orderKey(order: number): Buffer {
   return key;
 }
 
-/** Taken at, for how long, token. */
-function leaseRecord(token: string, now: number, ms: number): Buffer {
-  const record = Buffer.alloc(16 + token.length);
+/** Taken at, for how long, whether others wait, token. */
+function leaseRecord(token: string, now: number, ms: number, awaited: boolean): Buffer {
+  const record = Buffer.alloc(TOKEN_AT + token.length);
   record.writeDoubleLE(now, 0);
   record.writeDoubleLE(ms, 8);
-  record.write(token, 16, "latin1");
+  record[AWAITED_AT] = awaited ? 1 : 0;
+  record.write(token, TOKEN_AT, "latin1");
+  return record;
+}
+
+const AWAITED_AT = 16;
+const TOKEN_AT = 17;
+
+function isAwaited(lease: Buffer): boolean {
+  return lease[AWAITED_AT] === 1;
+}
+
+function awaitedRecord(lease: Buffer): Buffer {
+  const record = Buffer.from(lease);
+  record[AWAITED_AT] = 1;
   return record;
 }
 

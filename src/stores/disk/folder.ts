@@ -19,7 +19,7 @@ import { reason, StoreError } from "../../base/errors.ts";
 /** Marks a folder as ours, with the version of its layout. */
 const MARKER = "caching-universal.json";
 const WHAT = "disk store of caching-universal";
-const MARK = JSON.stringify({ what: WHAT, layout: 1 });
+const MARK = JSON.stringify({ what: WHAT, layout: 2 });
 const DATA = "cache.lmdb";
 
 /** Where a cache's disk store is when no path is given: per user, `$XDG_CACHE_HOME` or `~/.cache`. */

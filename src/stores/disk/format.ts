@@ -1,9 +1,9 @@
 import type { StoredEntry } from "../store.ts";
 
 /** Version of the layout below. A record of another version is a miss, and goes with the next sweep. */
-const VERSION = 1;
-/** version, generation length, tag count (2 bytes), then seven doubles. */
-const FIXED = 4 + 7 * 8;
+const VERSION = 2;
+/** version, generation length, tag count (2 bytes), then eight doubles. */
+const FIXED = 4 + 8 * 8;
 
 /** An entry as a record of the disk store. */
 export interface DiskRecord {
@@ -27,7 +27,16 @@ export function encodeRecord({ entry, storedAt, order }: DiskRecord): Buffer {
   record[1] = generation.length;
   record.writeUInt16LE(tags.length, 2);
   let at = 4;
-  for (const number of [storedAt, order, entry.ttl, entry.grace, entry.asOf, entry.cost, entry.sliding])
+  for (const number of [
+    storedAt,
+    order,
+    entry.ttl,
+    entry.grace,
+    entry.asOf,
+    entry.cost,
+    entry.sliding,
+    entry.shape,
+  ])
     at = record.writeDoubleLE(number, at);
   at += generation.copy(record, at);
   for (const tag of tags) {
@@ -63,6 +72,7 @@ export function decodeRecord(record: Buffer): DiskRecord | undefined {
     tags,
     cost: double(5),
     sliding: double(6),
+    shape: double(7),
   };
   return { entry, storedAt: double(0), order: double(1) };
 }

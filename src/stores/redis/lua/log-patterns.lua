@@ -1,0 +1,4 @@
+-- Patterns not yet swept; when they were evicted, one that concerns everything stored before now.
+-- Reply: field, value, ... of the table
+patterns_known(current())
+return redis.call('HGETALL', PATTERNS)
