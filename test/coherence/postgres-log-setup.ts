@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { PGlite } from "@electric-sql/pglite";
 import pg from "pg";
-import { vi } from "vitest";
+import { expect, vi } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
 import type { LayerContext, Log, LogFactory, LogHead } from "../../src/coherence/log.ts";
 import {
@@ -170,3 +170,17 @@ export const CLIENTS: readonly TestClient[] = [
     },
   },
 ];
+
+/** A record that invalidates keys. */
+export const keys = (...list: string[]) => [{ kind: "keys", keys: list } as const] as const;
+
+export const signed = (id: string) => [{ id, record: keys("k")[0] }];
+
+/** For what a test knows to be there. */
+export function never(): never {
+  throw new Error("There is nothing.");
+}
+
+/** Waits until the last record that a log was told of is the one at `position`. */
+export const saw = (opened: Opened, position: number) =>
+  vi.waitFor(() => expect(opened.positions().at(-1)).toBe(position), 5_000);

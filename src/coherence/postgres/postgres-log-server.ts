@@ -1,6 +1,14 @@
 import { createHash, randomBytes } from "node:crypto";
 import { reason, StoreError } from "../../base/errors.ts";
-import type { ActivePattern, LayerContext, LogHead, LogRecord, Position, TagPositions } from "../log.ts";
+import {
+  type ActivePattern,
+  isPattern,
+  type LayerContext,
+  type LogHead,
+  type LogRecord,
+  type Position,
+  type TagPositions,
+} from "../log.ts";
 import type { Applied, LogServer, ServerHead, ServerRecord, SignedRecord, Standing } from "../log-server.ts";
 import { AppendQueue } from "./append-queue.ts";
 import { Bell } from "./bell.ts";
@@ -273,10 +281,4 @@ function appendParams(records: readonly SignedRecord[]): (string | null)[] {
     records.at(-1)?.id ?? null,
     generation,
   ];
-}
-
-function isPattern(record: LogRecord): record is ActivePattern["record"] {
-  return (
-    record.kind === "prefix" || record.kind === "glob" || (record.kind === "keys" && record.pending === true)
-  );
 }

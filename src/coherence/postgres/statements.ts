@@ -100,7 +100,7 @@ SELECT generation, position, marks, pg_notify($8::text, position::text) FROM hea
 )
 SELECT position FROM head`,
 
-    // A join that says nothing of what was applied does not acknowledge: the node may still serve what it had.
+    // Who applied nothing of this history acknowledges nothing: it may serve what it had until it has the answer.
     join: `WITH head AS (
   SELECT generation, position, id, founded, founded_id,
     EXISTS (SELECT FROM ${t.tags} WHERE name = $1::text AND tag = ${sentinel})
@@ -125,11 +125,10 @@ SELECT position FROM head`,
     ELSE 'same'
   END AS standing FROM known
 ), joined AS (
-  INSERT INTO ${t.followers} AS was (name, node, acked, until)
-  SELECT $1::text, $4::text, CASE standing WHEN 'new' THEN position WHEN 'other' THEN 0 ELSE applied END, ${later("$5")}
+  INSERT INTO ${t.followers} (name, node, acked, until)
+  SELECT $1::text, $4::text, CASE WHEN standing IN ('same', 'trimmed') THEN applied ELSE 0 END, ${later("$5")}
   FROM standing WHERE whole
-  ON CONFLICT (name, node) DO UPDATE SET until = excluded.until,
-    acked = CASE WHEN $2::text IS NULL THEN was.acked ELSE excluded.acked END
+  ON CONFLICT (name, node) DO UPDATE SET acked = excluded.acked, until = excluded.until
 )
 SELECT generation, position, id, standing, (
   SELECT extract(epoch FROM until - clock_timestamp())::float8 * 1000 FROM ${t.followers}
