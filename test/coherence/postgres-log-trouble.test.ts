@@ -90,6 +90,39 @@ describe("the log on PostgreSQL in trouble", () => {
     },
   );
 
+  it.skipIf(process.env.TEST_DATABASE_URL)(
+    "notices when a crash lost what was acknowledged and not written (synchronous_commit off)",
+    { timeout: 60_000 },
+    async () => {
+      const hasty = poolOf(server.url, { options: "-c synchronous_commit=off" });
+      const one = await here.open({}, hasty);
+      const two = await here.open({}, hasty);
+      // A commit that waits writes all that came before it.
+      await here.sql(`INSERT INTO ${here.table("tags")} VALUES ('another', 'cache', 0, 0)`);
+      const [pid = never()] = await listeners();
+      const risky = await one.log.append(keys("risky"));
+      process.kill(pid, "SIGKILL");
+      const last = await vi.waitFor(() => one.log.append(keys("after")), 10_000);
+      const rows = await here.sql(`SELECT record FROM ${here.table("records")} WHERE position = $1`, [risky]);
+      const survived = rows.some(({ record }) => String(record).includes("risky"));
+      for (const each of [one, two]) {
+        if (!survived && each.positions().includes(risky)) await wasReset(each);
+        await vi.waitFor(() => expect(each.log.lag()).toBeLessThan(1_000));
+      }
+      const [head] = await here.sql(
+        `SELECT generation, position FROM ${here.table("head")} WHERE name = 'shop'`,
+      );
+      if (!survived) expect(head?.generation).not.toBe(one.head.generation);
+      expect(Number(head?.position)).toBeGreaterThanOrEqual(last);
+      const more = await two.log.append(keys("more"));
+      await saw(one, more);
+      await saw(two, more);
+      await one.log.close();
+      await two.log.close();
+      await hasty.end();
+    },
+  );
+
   it.each([
     ["head"],
     ["tags"],
@@ -155,7 +188,7 @@ describe("the log on PostgreSQL in trouble", () => {
     }
   });
 
-  it("resets a follower that was away longer than records are kept, and no other", async () => {
+  it("resets followers that were away longer than records are kept, and goes on in the same generation", async () => {
     const one = await here.open();
     const two = await here.open();
     const first = await one.log.append(keys("a"));
