@@ -23,12 +23,15 @@ describe("the log on PostgreSQL in trouble", () => {
 
   const wasReset = (opened: Opened) =>
     vi.waitFor(() => expect(opened.follower.resets.length).toBeGreaterThan(0), 5_000);
-  /** Processes of the server that listen for this log's records. */
+  /** Processes of the server that serve followers of this log: they listen, join or read, and nothing else. */
   const listeners = async (): Promise<number[]> => {
     const rows = await here.sql(
       `SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'
-         AND (query LIKE 'LISTEN%' OR query LIKE $1)`,
-      [`%${here.options.prefix}_records%ORDER BY position LIMIT%`],
+         AND (query LIKE 'LISTEN%' OR query LIKE $1 OR query LIKE $2)`,
+      [
+        `%${here.options.prefix}_records%ORDER BY position LIMIT%`,
+        `WITH head AS (%SELECT generation, position, id, founded%${here.options.prefix}_tags%`,
+      ],
     );
     return rows.map(({ pid }) => Number(pid));
   };
