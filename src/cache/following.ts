@@ -27,8 +27,6 @@ export interface Applier {
   /** The log could not be opened or asked. */
   failed(action: string, error: unknown): void;
   warn(message: string): void;
-  /** The log is followed from here on. */
-  followed(): void;
 }
 
 /** The cache's side of its log: whether it is followed, what is known by it, what is appended to it. */
@@ -179,7 +177,6 @@ export class Following {
     this.ready = undefined;
     this.#givenUp = false;
     this.since();
-    this.#to.followed();
   }
 
   /** Without a log nothing cached can be trusted: reads go to the source until it opens. */

@@ -51,10 +51,13 @@ export class RemoteLog implements Log {
   #generation = "";
   #heardAt = Number.NEGATIVE_INFINITY;
   #joinNow = true;
+  /** Records did not follow on this position. */
+  #gapAfter: Position | undefined;
   /** Own records up to here were appended and not applied in time: until they are, nothing here is proved. */
   #behind: Position = 0;
   #waiters = new Set<Waiter>();
   #closed = false;
+  #leaving = false;
   #running: Promise<void> | undefined;
   /** What waits for the server: told when the log is closed. */
   readonly #endings = new Set<() => void>();
@@ -129,6 +132,7 @@ export class RemoteLog implements Log {
     for (const end of [...this.#endings]) end();
     for (const waiter of [...this.#waiters]) waiter.done();
     await this.#running;
+    this.#leaving = true;
     await this.#within(STEP_TIMEOUT, this.#server.leave(this.#node)).catch(() => undefined);
     await this.#server.close();
   }
@@ -170,7 +174,7 @@ export class RemoteLog implements Log {
     // Before it is sent: what the server knows of this follower is never newer than what the follower believes.
     const sentAt = this.#context.clock.now();
     const head = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, this.#applied, this.#lease));
-    if (head.standing === "same") {
+    if (head.standing === "same" && this.#gapAfter !== this.#applied?.position) {
       this.#heardAt = sentAt;
       return;
     }
@@ -181,7 +185,14 @@ export class RemoteLog implements Log {
         await this.#within(STEP_TIMEOUT, this.#server.renounce(head.generation, above));
       const again = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, undefined, this.#lease));
       this.#restart(again, sentAt, "the server lost a part of its history");
-    } else this.#restart(head, sentAt, "this process was away longer than the log remembers");
+    } else {
+      // Also when the server knows what was applied and has a gap right behind it.
+      const again =
+        head.standing === "same"
+          ? await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, undefined, this.#lease))
+          : head;
+      this.#restart(again, sentAt, "this process was away longer than the log remembers");
+    }
   }
 
   #restart(head: ServerHead, sentAt: number, why: string): void {
@@ -195,7 +206,8 @@ export class RemoteLog implements Log {
     this.#applied = { position: head.position, id: head.id };
     this.#behind = Math.min(this.#behind, head.position);
     this.#heardAt = sentAt;
-    this.#joinNow = false;
+    this.#joinNow = true; // to acknowledge what it starts with, now that the follower has it
+    this.#gapAfter = undefined;
   }
 
   #apply(records: readonly ServerRecord[]): void {
@@ -205,6 +217,7 @@ export class RemoteLog implements Log {
       if (last !== undefined && position !== last.position + 1) {
         // A gap: records are missing, or this is another history. The next join tells which.
         this.#joinNow = true;
+        this.#gapAfter = last.position;
         break;
       }
       last = { position, id };
@@ -279,6 +292,7 @@ export class RemoteLog implements Log {
       const timer = Number.isFinite(ms) ? this.#context.clock.setTimer(ms, late) : undefined;
       signal?.addEventListener("abort", abort, { once: true });
       this.#endings.add(close);
+      if (this.#closed && !this.#leaving) close();
       work.then(
         (value) => end(() => resolve(value)),
         (error: unknown) => end(() => reject(error)),

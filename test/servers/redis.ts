@@ -2,8 +2,8 @@
 import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type ControlledServer, controlled } from "./controlled.ts";
-import { folderOnPath, launch, onFreePort, removeFolder, run, serverFolder } from "./process.ts";
-import { callRedis } from "./redis-call.ts";
+import { end, folderOnPath, launch, onFreePort, removeFolder, run, serverFolder } from "./process.ts";
+import { callRedis, type RedisTarget } from "./redis-call.ts";
 
 /** How `startRedis` starts one. */
 export interface RedisOptions {
@@ -32,11 +32,15 @@ export function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   return startRedisProcess(options, "server");
 }
 
-/** Starts a Redis of any kind; what only Sentinel or Cluster have is in `config` and `lines`. */
+/**
+ * Starts a Redis of any kind; what only Sentinel or Cluster have is in `config` and `lines`, and what no
+ * configuration can say is told by `tune` at each start.
+ */
 export async function startRedisProcess(
   options: RedisOptions,
   kind: "server" | "sentinel",
   lines: readonly string[] = [],
+  tune: (target: RedisTarget) => Promise<void> = async () => {},
 ): Promise<RedisServer> {
   const { auth, config = {}, tls = false } = options;
   const command = redisBinary();
@@ -66,24 +70,33 @@ export async function startRedisProcess(
       ];
       await writeFile(file, `${text.join("\n")}\n`);
       const login = auth === undefined ? "" : `${auth.user ?? ""}:${encodeURIComponent(auth.password)}@`;
+      const url = `${tls === false ? "redis" : "rediss"}://${login}127.0.0.1:${port}`;
+      const target = { url, ca };
       const server = await controlled({
-        url: `${tls === false ? "redis" : "rediss"}://${login}127.0.0.1:${port}`,
+        url,
         port,
         // The file is read again as the server has rewritten it: a promoted replica stays promoted.
-        start: () =>
-          launch({
+        start: async () => {
+          const child = await launch({
             command,
             args: [file, ...(kind === "sentinel" ? ["--sentinel"] : [])],
             cwd: folder,
             ready: kind === "server" ? /Ready to accept connections/ : /Sentinel ID is/,
-          }),
+          });
+          try {
+            await tune(target);
+          } catch (error) {
+            await end(child, "SIGKILL");
+            throw error;
+          }
+          return child;
+        },
         clear: async () => {
           await rm(data, { recursive: true, force: true, maxRetries: 5 });
           await mkdir(data);
         },
         remove: () => removeFolder(folder),
       });
-      const target = { url: server.url, ca };
       return Object.assign(server, {
         ca,
         folder,
@@ -97,12 +110,11 @@ export async function startRedisProcess(
   }
 }
 
-/** Never to disk by itself, and replicas in sync at once instead of after seconds. */
+/** Never to disk by itself; replicas get a file, because without one they wait up to a second for the stream. */
 const SERVER = {
   save: '""',
   appendonly: "no",
-  "repl-diskless-sync": "yes",
-  "repl-diskless-sync-delay": "0",
+  "repl-diskless-sync": "no",
 };
 
 function logins({ user, password }: { readonly user?: string; readonly password: string }): string[] {
