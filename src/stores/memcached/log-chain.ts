@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { StoreError } from "../../base/errors.ts";
 import type { Position } from "../../coherence/log.ts";
-import type { ServerRecord, SignedRecord } from "../../coherence/log-server.ts";
+import type { Applied, ServerRecord, SignedRecord } from "../../coherence/log-server.ts";
 import type { Connection } from "./connection.ts";
 import type { Items } from "./items.ts";
 import type { KeyNames } from "./key-names.ts";
@@ -14,6 +14,8 @@ export interface ChainHead {
   readonly position: Position;
   /** Of the record at `position`; of a founding, the generation's name. */
   readonly id: string;
+  /** Where this history began: what is before is of another one. */
+  readonly founded: Position;
 }
 
 /** A head, and the version of the item it was read from. */
@@ -40,6 +42,8 @@ interface BlockItem {
 const KEPT = 24 * 60 * 60;
 /** Bytes of records kept in one item. */
 const PART = 400_000;
+/** Records of a block. */
+export const MOST_RECORDS = 500;
 /** Positions asked for at once. */
 const WINDOW = { first: 8, most: 128 };
 
@@ -62,16 +66,23 @@ export class LogChain {
     return { head: JSON.parse(item.value.toString()) as ChainHead, cas: item.cas };
   }
 
-  /** Begins a history. False: somebody else was faster. `seen`: the head that it takes the place of. */
+  /**
+   * Begins a history, above all that an earlier one reached; over the head that was `seen`, with a record that
+   * says so. False: somebody else was faster.
+   */
   async found(items: Items, connection: Connection, above: Position, seen?: SeenHead): Promise<boolean> {
     const time = Number((await connection.stats()).get("time"));
     if (!(time > 0)) throw new StoreError(`Memcached ${connection.address.text} does not tell its time.`);
     const generation = newName();
-    // A million positions for each second of the server's clock: above all that an earlier history reached.
+    // A million positions for each second of the server's clock: nobody appends as fast as that.
     const position = Math.max(time * 1_000_000, above + 1, (seen?.head.position ?? 0) + 1);
-    const head: ChainHead = { epoch: newName(), generation, position, id: generation };
-    await items.put(this.patternsName(head), Buffer.from("[]"), { seconds: 0, how: "add" });
-    return this.moveHead(items, head, seen?.cas);
+    const founding = { epoch: newName(), generation, position, id: generation, founded: position };
+    await items.put(this.patternsName(founding), Buffer.from("[]"), { seconds: 0, how: "add" });
+    if (seen === undefined) return this.moveHead(items, founding, undefined);
+    const clear: SignedRecord = { id: newName(), record: { kind: "clear", generation } };
+    const block: BlockItem = { prev: seen.head.id, records: [clear] };
+    await items.put(this.#blockName(founding, position), json(block), { seconds: KEPT, how: "add" });
+    return this.moveHead(items, { ...founding, id: clear.id }, seen.cas);
   }
 
   /** Writes the head over the version that was seen; where there was none, only if there still is none. */
@@ -115,14 +126,14 @@ export class LogChain {
   }
 
   /**
-   * Records after `after`, which has the id `id`, at most about `limit`.
+   * At most `limit` records after `after`; of its record the id, where it is known.
    * @returns undefined when they are not there, or do not follow that record.
    */
   async read(
     items: Items,
     head: ChainHead,
     after: Position,
-    id: string,
+    id: string | undefined,
     limit: number,
   ): Promise<ServerRecord[] | undefined> {
     const found: ServerRecord[] = [];
@@ -138,15 +149,59 @@ export class LogChain {
       );
       for (;;) {
         const block = blocks[position - from];
-        if (block === undefined || position >= head.position) break;
-        if (block.prev !== prev || block.records.length === 0) return undefined;
+        if (block === undefined || position >= head.position || block.records.length === 0) break;
+        if (prev !== undefined && block.prev !== prev) return undefined;
         for (const record of block.records) found.push({ position: ++position, ...record });
-        prev = found.at(-1)?.id ?? prev;
+        prev = found.at(-1)?.id;
       }
-      if (position === from) return found.length > 0 ? found : undefined;
+      if (position === from) {
+        if (found.length > 0) break;
+        // Perhaps it stands within a block.
+        const rest = await this.#restOf(items, head, after, id);
+        if (rest === undefined) return undefined;
+        for (const record of rest) found.push({ position: ++position, ...record });
+        prev = found.at(-1)?.id;
+      }
       window = Math.min(window * 2, WINDOW.most);
     }
-    return found;
+    return found.slice(0, limit);
+  }
+
+  /** Whether the record with this id is the one at `position` in this history; undefined: it cannot be told. */
+  async has(items: Items, head: ChainHead, { position, id }: Applied): Promise<boolean | undefined> {
+    if (position < head.founded || position > head.position) return false;
+    if (position === head.position) return id === head.id;
+    const next = await this.block(items, head, position + 1);
+    if (next !== undefined) return next.prev === id;
+    const records = await this.#around(items, head, position);
+    return records === undefined ? undefined : records[0]?.id === id;
+  }
+
+  /** What follows `after` in the block it stands in. */
+  async #restOf(
+    items: Items,
+    head: ChainHead,
+    after: Position,
+    id: string | undefined,
+  ): Promise<SignedRecord[] | undefined> {
+    const [first, ...rest] = (await this.#around(items, head, after)) ?? [];
+    if (first === undefined || rest.length === 0) return undefined;
+    return id === undefined || first.id === id ? rest : undefined;
+  }
+
+  /** The records of the block around `position`, from there on. */
+  async #around(items: Items, head: ChainHead, position: Position): Promise<SignedRecord[] | undefined> {
+    const first = Math.max(head.founded, position - MOST_RECORDS + 1);
+    for (let end = position; end >= first; end -= WINDOW.most) {
+      const starts = Array.from({ length: Math.min(WINDOW.most, end - first + 1) }, (_, i) => end - i);
+      const blocks = await Promise.all(starts.map((start) => this.block(items, head, start)));
+      const at = blocks.findIndex((block) => block !== undefined);
+      const start = starts[at];
+      if (start === undefined) continue;
+      const records = blocks[at]?.records.slice(position - start) ?? [];
+      return records.length === 0 ? undefined : records;
+    }
+    return undefined;
   }
 
   /** Where active patterns of this history are kept. Made with the history: missing, it was lost. */
@@ -164,7 +219,7 @@ export function moved(head: ChainHead, records: readonly SignedRecord[]): ChainH
   let { generation } = head;
   for (const { record } of records) if (record.kind === "clear") ({ generation } = record);
   return {
-    epoch: head.epoch,
+    ...head,
     generation,
     position: head.position + records.length,
     id: records.at(-1)?.id ?? head.id,

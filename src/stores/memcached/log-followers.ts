@@ -59,12 +59,11 @@ export class LogFollowers {
     this.#missing.delete("");
     const list = parsed(item);
     const born: Stamp = { ...list.born, writer: BigInt(list.born.writer) };
-    const longest = Math.max(lease, ...Object.values(list.nodes));
-    const young = longest - shortestSince(born, secondsGone(LONGEST, item.left));
+    const young = lease - shortestSince(born, secondsGone(LONGEST, item.left));
     const left = await Promise.all(
       Object.entries(list.nodes).map(async ([node, nodeLease]) => {
         const ms = await this.#leftOf(items, node, nodeLease, epoch, position);
-        if (ms <= 0 && ms !== 0) await this.remove(items, node);
+        if (ms < 0) await this.remove(items, node);
         return ms;
       }),
     );

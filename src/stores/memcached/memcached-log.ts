@@ -11,7 +11,7 @@ import type {
 import type { Connection } from "./connection.ts";
 import { Items } from "./items.ts";
 import type { KeyNames } from "./key-names.ts";
-import { type ChainHead, LogChain, moved, type SeenHead } from "./log-chain.ts";
+import { type ChainHead, LogChain, MOST_RECORDS, moved, type SeenHead } from "./log-chain.ts";
 import { LogFollowers } from "./log-followers.ts";
 import { LogPatterns } from "./log-patterns.ts";
 import { LogTags } from "./log-tags.ts";
@@ -20,9 +20,6 @@ import { LogTags } from "./log-tags.ts";
 const POLL = 10;
 /** How often a step is tried again because others were faster. */
 const TRIES = 200;
-/** Records appended together. */
-const BLOCK = 500;
-
 interface Waiting {
   readonly records: readonly SignedRecord[];
   readonly resolve: (head: LogHead) => void;
@@ -49,7 +46,6 @@ export class MemcachedLogServer implements LogServer {
   /** The history that the follower's `#last` belongs to. */
   #epoch = "";
   #last: Applied = { position: 0, id: "" };
-  #lease = 0;
   #queue: Waiting[] = [];
   #appending = false;
   /** The read that is under way: an earlier one, given up by its caller, ends. */
@@ -77,14 +73,14 @@ export class MemcachedLogServer implements LogServer {
   }
 
   async join(node: string, applied: Applied | undefined, lease: number): Promise<ServerHead> {
-    this.#lease = lease;
     const tell = (epoch: string, position: Position): Promise<void> =>
       this.#followers.register(this.#read, node, { epoch, position, lease });
     // On the list before it looks: who does not find it there appended before this look (P3).
-    await tell(this.#epoch, applied?.position ?? 0);
+    if (applied === undefined) await tell("", 0);
     const { head } = await this.#headOrNew(this.#read, this.#reader);
     const standing = await this.#standing(head, applied);
-    if (standing === "new") await tell(head.epoch, head.position);
+    const known = standing === "same" || standing === "trimmed";
+    if (applied !== undefined) await tell(head.epoch, known ? applied.position : 0);
     const { generation, position, id, epoch } = head;
     this.#last = standing === "same" && applied !== undefined ? applied : { position, id };
     this.#epoch = epoch;
@@ -102,24 +98,22 @@ export class MemcachedLogServer implements LogServer {
     const read = ++this.#reads;
     const until = performance.now() + wait;
     for (;;) {
-      const seen = await this.#chain.head(this.#read);
-      if (read !== this.#reads || this.#closed) throw new StoreError("The read was given up.");
-      const { position, id } = this.#last;
-      const head = seen?.head;
+      const head = (await this.#chain.head(this.#read))?.head;
+      this.#assertCurrent(read);
       // Rejected, so that the follower joins at once and learns how it stands.
       if (head === undefined) throw new StoreError("the log is gone from Memcached");
-      if (head.epoch !== this.#epoch || head.position < after || position !== after)
+      const id = this.#last.position === after ? this.#last.id : undefined;
+      if (head.position < after || (head.position === after && id !== undefined && head.id !== id))
         throw new StoreError("the log in Memcached is another one now");
       if (head.position > after) {
         const records = await this.#chain.read(this.#read, head, after, id, limit);
-        if (read !== this.#reads) throw new StoreError("The read was given up.");
+        this.#assertCurrent(read);
         const last = records?.at(-1);
         if (records === undefined || last === undefined)
-          throw new StoreError("records were evicted from Memcached");
+          throw new StoreError("records of the log are gone from Memcached, or it is another log now");
         this.#last = { position: last.position, id: last.id };
         return records;
       }
-      if (head.id !== id) throw new StoreError("the log in Memcached is another one now");
       const left = until - performance.now();
       if (left <= 0) return [];
       await this.#pause(Math.min(POLL, left));
@@ -128,7 +122,8 @@ export class MemcachedLogServer implements LogServer {
 
   async unacknowledged(position: Position): Promise<number> {
     const seen = await this.#chain.head(this.#write);
-    const lease = this.#lease > 0 ? this.#lease : Math.ceil(this.#context.maxLag * 1.01) + 10;
+    // As `RemoteLog` counts it: all processes of a cache have one `maxLag`.
+    const lease = Math.ceil(this.#context.maxLag * 1.01) + 10;
     return this.#followers.unacknowledged(this.#write, seen?.head.epoch ?? "", position, lease);
   }
 
@@ -180,11 +175,13 @@ export class MemcachedLogServer implements LogServer {
 
   async #standing(head: ChainHead, applied: Applied | undefined): Promise<Standing> {
     if (applied === undefined) return "new";
-    if (head.epoch !== this.#epoch || applied.position > head.position) return "other";
-    if (applied.position === head.position) return applied.id === head.id ? "same" : "other";
-    const next = await this.#chain.block(this.#read, head, applied.position + 1);
-    if (next === undefined) return "trimmed";
-    return next.prev === applied.id ? "same" : "other";
+    if (this.#epoch !== "" && this.#epoch !== head.epoch) return "other";
+    const known = await this.#chain.has(this.#read, head, applied);
+    return known === undefined ? "trimmed" : known ? "same" : "other";
+  }
+
+  #assertCurrent(read: number): void {
+    if (read !== this.#reads || this.#closed) throw new StoreError("the read was given up");
   }
 
   /** The head; of a new history where there is none. */
@@ -205,24 +202,38 @@ export class MemcachedLogServer implements LogServer {
     while (this.#queue.length > 0) {
       const batch: Waiting[] = [];
       let count = 0;
-      while (this.#queue.length > 0 && (batch.length === 0 || count < BLOCK)) {
-        const next = this.#queue.shift();
-        if (next === undefined) break;
+      for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+        if (batch.length > 0 && count + next.records.length > MOST_RECORDS) break;
         batch.push(next);
         count += next.records.length;
+        this.#queue.shift();
       }
       try {
-        let head = await this.#appendBlock(batch.flatMap(({ records }) => records));
-        for (const { records, resolve } of batch) {
-          head = moved(head, records);
-          resolve({ generation: head.generation, position: head.position });
-        }
+        await this.#appendBatch(batch);
         this.#wake(); // its own follower reads it now, not at its next look
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }
     }
     this.#appending = false;
+  }
+
+  async #appendBatch(batch: readonly Waiting[]): Promise<void> {
+    const [only] = batch;
+    if (batch.length === 1 && only !== undefined && only.records.length > MOST_RECORDS) {
+      let end: ChainHead | undefined;
+      for (let at = 0; at < only.records.length; at += MOST_RECORDS) {
+        const part = only.records.slice(at, at + MOST_RECORDS);
+        end = moved(await this.#appendBlock(part), part);
+      }
+      if (end !== undefined) only.resolve({ generation: end.generation, position: end.position });
+      return;
+    }
+    let head = await this.#appendBlock(batch.flatMap(({ records }) => records));
+    for (const { records, resolve } of batch) {
+      head = moved(head, records);
+      resolve({ generation: head.generation, position: head.position });
+    }
   }
 
   /** Answers the head before the records. */

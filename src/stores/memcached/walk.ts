@@ -38,6 +38,7 @@ async function* oneWalk(address: Address, access: Access): AsyncGenerator<readon
   let wake = (): void => undefined;
   let ended: string | undefined;
   let failure: unknown;
+  await greeted(connection); // the server wants nothing else under way when a walk begins
   connection
     .lines("lru_crawler metadump hash", (line) => {
       names.push(decodeURIComponent(line.slice("key=".length, line.indexOf(" "))));
@@ -75,5 +76,14 @@ async function* oneWalk(address: Address, access: Access): AsyncGenerator<readon
     }
   } finally {
     connection.close();
+  }
+}
+
+async function greeted(connection: Connection): Promise<void> {
+  try {
+    await connection.send("mn");
+  } catch (error) {
+    connection.close();
+    throw error;
   }
 }
