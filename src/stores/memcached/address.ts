@@ -32,7 +32,8 @@ function asList(servers: unknown, path: string): readonly unknown[] {
 }
 
 function addressOf(given: unknown, path: string): Address {
-  const wrong = () => new OptionError(path, given, 'a server such as "host:11211", or the path of its socket');
+  const wrong = () =>
+    new OptionError(path, given, 'a server such as "host:11211", or the path of its socket');
   if (typeof given !== "string") throw wrong();
   const text = given.trim().replace(/^memcached?:\/\//, "");
   if (text.startsWith("/")) return { text, host: "localhost", port: 0, path: text };
@@ -40,5 +41,10 @@ function addressOf(given: unknown, path: string): Address {
   const host = match?.[1] ?? match?.[2];
   const port = match?.[3] === undefined ? DEFAULT_PORT : Number(match[3]);
   if (host === undefined || port < 1 || port > 65_535) throw wrong();
-  return { text: `${host.includes(":") ? `[${host}]` : host.toLowerCase()}:${port}`, host, port, path: undefined };
+  return {
+    text: `${host.includes(":") ? `[${host}]` : host.toLowerCase()}:${port}`,
+    host,
+    port,
+    path: undefined,
+  };
 }

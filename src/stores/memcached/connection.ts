@@ -1,6 +1,6 @@
 import { connect as connectTcp, type Socket } from "node:net";
-import { type ConnectionOptions as TlsOptions, connect as connectTls } from "node:tls";
-import { reason, RefusedError, StoreError } from "../../base/errors.ts";
+import { connect as connectTls, type ConnectionOptions as TlsOptions } from "node:tls";
+import { RefusedError, reason, StoreError } from "../../base/errors.ts";
 import type { Address } from "./address.ts";
 import { type Reply, ReplyParser } from "./reply-parser.ts";
 
@@ -106,14 +106,13 @@ export class Connection {
     resolve: Pending["resolve"],
     reject: Pending["reject"],
   ): void {
-    let socket: Socket;
     try {
-      socket = this.#socket ?? this.#connect();
+      const socket = this.#socket ?? this.#connect();
+      this.#write(socket, command, value, { sentAt: performance.now(), line, resolve, reject });
     } catch (error) {
-      // Reason of the wrap: options of TLS that Node refuses throw anything.
-      return reject(error instanceof StoreError ? error : this.#error(error));
+      // Options of TLS that Node refuses throw anything.
+      reject(error instanceof StoreError ? error : this.#error(error));
     }
-    this.#write(socket, command, value, { sentAt: performance.now(), line, resolve, reject });
   }
 
   #write(socket: Socket, command: string, value: Uint8Array | undefined, pending: Pending): void {
@@ -142,7 +141,8 @@ export class Connection {
     const { auth, tls } = this.#access;
     const { host, port, path } = this.address;
     const target = path === undefined ? { host, port, keepAlive: true, noDelay: true } : { path };
-    const socket = tls === undefined ? connectTcp(target) : connectTls({ servername: host, ...tls, ...target });
+    const socket =
+      tls === undefined ? connectTcp(target) : connectTls({ servername: host, ...tls, ...target });
     this.#socket = socket;
     this.#heardAt = performance.now();
     const parser = new ReplyParser();
@@ -193,9 +193,24 @@ export class Connection {
 
   #answer(socket: Socket, reply: Reply): void {
     const pending = this.#pending[this.#first];
-    if (pending === undefined) return this.#failOf(socket, "it answered what nobody asked");
     const { line } = reply;
-    if (pending.line !== undefined && /^(?:STAT|key=)/.test(line)) return pending.line(line);
+    if (pending === undefined) this.#failOf(socket, "it answered what nobody asked");
+    else if (pending.line !== undefined && /^(?:STAT|key=)/.test(line)) pending.line(line);
+    else {
+      this.#shift(socket);
+      if (/^SERVER_ERROR (?:object too large|out of memory storing)/.test(line))
+        pending.reject(new RefusedError(`Memcached ${this.address.text} refused: ${line}.`));
+      else {
+        pending.resolve(reply);
+        // What it makes of the bytes that follow cannot be told: begin anew.
+        if (/^(?:SERVER_ERROR|CLIENT_ERROR|ERROR)/.test(line) && pending.line === undefined)
+          this.#failOf(socket, `it answered "${line}"`);
+      }
+    }
+  }
+
+  /** The first that waited has its answer. */
+  #shift(socket: Socket): void {
     this.#first++;
     if (this.#first === this.#pending.length) {
       this.#pending = [];
@@ -205,14 +220,6 @@ export class Connection {
       this.#pending = this.#pending.slice(this.#first);
       this.#first = 0;
     }
-    if (/^SERVER_ERROR (?:object too large|out of memory storing)/.test(line))
-      return pending.reject(new RefusedError(`Memcached ${this.address.text} refused: ${line}.`));
-    if (/^(?:SERVER_ERROR|CLIENT_ERROR|ERROR)/.test(line) && pending.line === undefined) {
-      // What it made of the bytes that follow cannot be told: begin anew.
-      pending.resolve(reply);
-      return this.#failOf(socket, `it answered "${line}"`);
-    }
-    pending.resolve(reply);
   }
 
   /** Looks whether the server still answers. */

@@ -1,5 +1,5 @@
 import type { StoredEntry } from "../store.ts";
-import { type Stamp, STAMP_SIZE, readStamp, writeStamp } from "./stamp.ts";
+import { readStamp, STAMP_SIZE, type Stamp, writeStamp } from "./stamp.ts";
 
 /** Version of the layout below. A record of another version is a miss. */
 const VERSION = 1;

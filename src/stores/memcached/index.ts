@@ -2,8 +2,8 @@ import type { ConnectionOptions as TlsOptions } from "node:tls";
 import { type Duration, milliseconds } from "../../base/duration.ts";
 import { OptionError } from "../../base/errors.ts";
 import { refuseUnknown } from "../../base/known-options.ts";
-import { RemoteLog } from "../../coherence/remote-log.ts";
 import type { LayerContext } from "../../coherence/log.ts";
+import { RemoteLog } from "../../coherence/remote-log.ts";
 import type { StoreLayer } from "../store.ts";
 import { addressesOf } from "./address.ts";
 import { type Access, Connection } from "./connection.ts";
@@ -29,7 +29,13 @@ export interface MemcachedOptions {
   readonly name?: string | undefined;
 }
 
-const OPTIONS: readonly string[] = ["servers", "timeout", "auth", "tls", "name"] satisfies (keyof MemcachedOptions)[];
+const OPTIONS: readonly string[] = [
+  "servers",
+  "timeout",
+  "auth",
+  "tls",
+  "name",
+] satisfies (keyof MemcachedOptions)[];
 /** A server that owes an answer for so many milliseconds has failed, however short a read's wait is. */
 const LEAST_SILENCE = 1_000;
 
@@ -88,6 +94,7 @@ function checkedAuth(auth: MemcachedOptions["auth"]): Access["auth"] {
 
 function checkedTls(tls: MemcachedOptions["tls"]): TlsOptions | undefined {
   if (tls === undefined || tls === true) return tls === true ? {} : undefined;
-  if (typeof tls !== "object" || tls === null) throw new OptionError("memcached.tls", tls, "true, or options of node:tls");
+  if (typeof tls !== "object" || tls === null)
+    throw new OptionError("memcached.tls", tls, "true, or options of node:tls");
   return tls;
 }

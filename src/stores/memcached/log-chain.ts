@@ -109,7 +109,11 @@ export class LogChain {
   }
 
   /** The block whose first record is at `position`. */
-  async block(items: Items, head: ChainHead, position: Position): Promise<(Block & { cas: string }) | undefined> {
+  async block(
+    items: Items,
+    head: ChainHead,
+    position: Position,
+  ): Promise<(Block & { cas: string }) | undefined> {
     const item = await items.get(this.#blockName(head, position));
     if (item === undefined) return undefined;
     // Reason of the casts: only `add` writes these items.

@@ -2,7 +2,7 @@ import type { Position } from "../../coherence/log.ts";
 import { type Item, type Items, LONGEST } from "./items.ts";
 import type { KeyNames } from "./key-names.ts";
 import { json } from "./log-chain.ts";
-import { carried, monotonic, secondsGone, type Stamp, shortestSince, stampNow } from "./stamp.ts";
+import { carried, monotonic, type Stamp, secondsGone, shortestSince, stampNow } from "./stamp.ts";
 
 /** Seconds that a follower's item outlives its lease: so long its end can be read off it. */
 const KEPT = 60;
@@ -71,7 +71,13 @@ export class LogFollowers {
   }
 
   /** 0: it has seen the position. Negative: its lease is over. */
-  async #leftOf(items: Items, node: string, lease: number, epoch: string, position: Position): Promise<number> {
+  async #leftOf(
+    items: Items,
+    node: string,
+    lease: number,
+    epoch: string,
+    position: Position,
+  ): Promise<number> {
     const item = await items.get(this.#nodeName(node));
     if (item === undefined) return lease - this.#missingFor(node);
     this.#missing.delete(node);
@@ -96,7 +102,10 @@ export class LogFollowers {
       item ??= await items.get(name);
       const now = stampNow();
       const born = item === undefined ? now : bornOf(item);
-      const list = { born: { ...born, writer: String(born.writer) }, nodes: change(item === undefined ? {} : parsed(item).nodes) };
+      const list = {
+        born: { ...born, writer: String(born.writer) },
+        nodes: change(item === undefined ? {} : parsed(item).nodes),
+      };
       const how = item === undefined ? "add" : { cas: item.cas };
       if ((await items.put(name, json(list), { seconds: LONGEST, how })) !== undefined) return;
       item = undefined;

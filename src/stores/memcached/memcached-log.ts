@@ -53,13 +53,7 @@ export class MemcachedLogServer implements LogServer {
   #wake: () => void = () => undefined;
   #closed = false;
 
-  constructor(
-    name: string,
-    reader: Connection,
-    writer: Connection,
-    names: KeyNames,
-    context: LayerContext,
-  ) {
+  constructor(name: string, reader: Connection, writer: Connection, names: KeyNames, context: LayerContext) {
     this.name = name;
     this.#reader = reader;
     this.#writer = writer;
@@ -130,7 +124,8 @@ export class MemcachedLogServer implements LogServer {
   async renounce(generation: string, above: Position): Promise<LogHead> {
     for (let left = TRIES; left > 0; left--) {
       const seen = await this.#headOrNew(this.#write, this.#writer, above);
-      if (seen.head.generation !== generation) return { generation: seen.head.generation, position: seen.head.position };
+      if (seen.head.generation !== generation)
+        return { generation: seen.head.generation, position: seen.head.position };
       await this.#chain.found(this.#write, this.#writer, above, seen);
     }
     throw this.#crowded();

@@ -6,7 +6,16 @@ import type { FillResult, ReadOptions, Store, StoredEntry, StoreRead, StoreStats
 import type { Access } from "./connection.ts";
 import { encodeRecord, holdsEntry, holdsLease, itemFlags, markAwaited } from "./format.ts";
 import type { KeyNames } from "./key-names.ts";
-import { type Change, keepEntry, keepLease, type Look, lookAt, newLease, recordOf, SURELY_ALIVE } from "./look.ts";
+import {
+  type Change,
+  keepEntry,
+  keepLease,
+  type Look,
+  lookAt,
+  newLease,
+  recordOf,
+  SURELY_ALIVE,
+} from "./look.ts";
 import { type Server, serverOf } from "./servers.ts";
 import { stampNow } from "./stamp.ts";
 import { itemNames } from "./walk.ts";
@@ -128,11 +137,15 @@ export class MemcachedStore implements Store {
     const expired = await Promise.all(
       keys.map((key) =>
         this.#step(key, (look): Step<boolean> => {
-          if (look?.found === undefined) return look?.lease === undefined ? { answer: false } : withoutLease(look, false);
+          if (look?.found === undefined)
+            return look?.lease === undefined ? { answer: false } : withoutLease(look, false);
           const { entry, age } = look.found;
           if (age >= entry.ttl) return look.lease === undefined ? { answer: true } : withoutLease(look, true);
           // Stale by every clock: whoever stored it measures its age otherwise than we do.
-          return { answer: true, put: { ...keepEntry(look), entry: { ...entry, ttl: 0, grace: age + entry.grace } } };
+          return {
+            answer: true,
+            put: { ...keepEntry(look), entry: { ...entry, ttl: 0, grace: age + entry.grace } },
+          };
         }),
       ),
     );
@@ -152,7 +165,9 @@ export class MemcachedStore implements Store {
     signal?.throwIfAborted();
     for await (const [server, names] of this.#walk()) {
       signal?.throwIfAborted();
-      const mine = names.filter((name) => this.#names.keyOf(name)?.startsWith(prefix) ?? this.#names.isHashed(name));
+      const mine = names.filter(
+        (name) => this.#names.keyOf(name)?.startsWith(prefix) ?? this.#names.isHashed(name),
+      );
       const keys = await Promise.all(mine.map((name) => this.#liveKey(server, name)));
       yield keys.filter((key) => key?.startsWith(prefix)).filter((key) => key !== undefined);
     }
@@ -210,7 +225,8 @@ export class MemcachedStore implements Store {
       const fresh = found !== undefined && found.age < found.entry.ttl;
       if (ms === undefined || (fresh && refresh !== true)) return { found, lease: undefined };
       if (look?.lease !== undefined) {
-        if (left <= 1 || look.lease.awaited || (await this.#mark(name, look))) return { found, lease: "busy" };
+        if (left <= 1 || look.lease.awaited || (await this.#mark(name, look)))
+          return { found, lease: "busy" };
         continue;
       }
       const token = newToken();
@@ -227,7 +243,10 @@ export class MemcachedStore implements Store {
     if (record === undefined || seconds < 1) return true; // about to end: whoever waits will look again
     const how = { cas: item.cas };
     const { items } = serverOf(this.#servers, name);
-    return (await items.put(name, markAwaited(item.value), { seconds, flags: itemFlags(record), how })) !== undefined;
+    return (
+      (await items.put(name, markAwaited(item.value), { seconds, flags: itemFlags(record), how })) !==
+      undefined
+    );
   }
 
   /**
@@ -298,7 +317,9 @@ export class MemcachedStore implements Store {
       this.#assertOpen();
       for await (const names of itemNames(server.connection.address, this.#access)) {
         this.#assertOpen();
-        const ours = names.filter((name) => this.#names.keyOf(name) !== undefined || this.#names.isHashed(name));
+        const ours = names.filter(
+          (name) => this.#names.keyOf(name) !== undefined || this.#names.isHashed(name),
+        );
         // What another list of servers once put here is not what a read of the key would find.
         yield [server, ours.filter((name) => serverOf(this.#servers, name) === server)];
       }

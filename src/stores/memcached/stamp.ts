@@ -48,9 +48,7 @@ export function longestSince({ writer, at, seconds }: Stamp, gone: number): numb
 /** Shortest time in milliseconds since the stamp: what others must not take over lives by it. */
 export function shortestSince({ writer, at, seconds }: Stamp, gone: number): number {
   // One tick for the two looks, one that a mark on the record may have added.
-  return writer === WRITER
-    ? Math.max(0, clock.now() - at)
-    : Math.max(0, (seconds + gone) * 1_000 - 2 * TICK);
+  return writer === WRITER ? Math.max(0, clock.now() - at) : Math.max(0, (seconds + gone) * 1_000 - 2 * TICK);
 }
 
 /** The stamp in an item that is written anew: what is gone by then is kept, never less than it was. */

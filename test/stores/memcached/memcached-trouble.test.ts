@@ -39,7 +39,8 @@ async function one(store: Store, key: string, lease?: number): Promise<StoreRead
   return read;
 }
 
-const textOf = ({ found }: StoreRead) => (found === undefined ? undefined : Buffer.from(found.entry.value).toString());
+const textOf = ({ found }: StoreRead) =>
+  found === undefined ? undefined : Buffer.from(found.entry.value).toString();
 const entry = (text: string, facts = {}) => storedEntry({ value: Buffer.from(text), ...facts });
 
 describe("a store in Memcached", () => {
@@ -312,7 +313,7 @@ describe("a Memcached in trouble", () => {
       const store = open({ servers: silent.host });
       await store.write([["k", entry("v")]]);
       await expect(async () => {
-        for await (const _ of store.keys("")) continue;
+        for await (const _ of store.keys(""));
       }).rejects.toThrow("without -X");
     } finally {
       await silent.stop();
@@ -329,7 +330,9 @@ describe("a Memcached in trouble", () => {
           keys.slice(at, at + 500).map((key) => store.write([[key, entry(`${key} ${"x".repeat(5_000)}`)]])),
         );
       const reads = await store.read(keys);
-      const there = reads.flatMap((read, i) => (read.found === undefined ? [] : [[keys[i], textOf(read)?.split(" ")[0]]]));
+      const there = reads.flatMap((read, i) =>
+        read.found === undefined ? [] : [[keys[i], textOf(read)?.split(" ")[0]]],
+      );
       expect(there.length).toBeGreaterThan(10);
       expect(there.length).toBeLessThan(3_000);
       for (const [key, value] of there) expect(value).toBe(key);

@@ -4,8 +4,11 @@ import { memcached } from "../../../src/stores/memcached/index.ts";
 import { context } from "./setup.ts";
 
 const store = memcached({ servers: workerData }).open(context());
-parentPort?.on("message", async ({ what, args }: { what: "read" | "write" | "expire" | "touch"; args: never[] }) => {
-  // Reason of the cast: the test names methods and gives what they take.
-  const call = store[what] as (...given: unknown[]) => Promise<unknown>;
-  parentPort?.postMessage(await call.apply(store, args));
-});
+parentPort?.on(
+  "message",
+  async ({ what, args }: { what: "read" | "write" | "expire" | "touch"; args: never[] }) => {
+    // Reason of the cast: the test names methods and gives what they take.
+    const call = store[what] as (...given: unknown[]) => Promise<unknown>;
+    parentPort?.postMessage(await call.apply(store, args));
+  },
+);
