@@ -5,7 +5,7 @@ import { createConnection, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectPostgres, type Database, openPglite } from "./database.ts";
-import { seed } from "./seed.ts";
+import { dataName, seed } from "./seed.ts";
 import { SettingError, type Settings } from "./settings.ts";
 
 /** The shop's data: the filled database, and where disk layers may keep theirs. */
@@ -13,6 +13,8 @@ export interface ShopData {
   readonly database: Database;
   /** Whether the database was filled just now. */
   readonly seeded: boolean;
+  /** Of this data and no other, wherever it is asked from. */
+  readonly name: string;
   /** The folder of the disk layer called `name`, belonging to this database. */
   cacheFolder(name: string): string;
   close(): Promise<void>;
@@ -40,6 +42,7 @@ export async function openData(settings: Settings, say: (line: string) => void):
     return {
       database,
       seeded,
+      name: await dataName(database),
       cacheFolder,
       async close() {
         await database.close();
