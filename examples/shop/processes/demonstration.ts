@@ -22,6 +22,8 @@ export interface Stage {
 /** An answer that shows a change, and how many milliseconds after the change was acknowledged it came. */
 interface Shown extends PriceAnswer {
   readonly after: number;
+  /** Answers of the process with the old price until then. */
+  readonly old: number;
 }
 
 /**
@@ -53,7 +55,11 @@ export async function demonstrate(stage: Stage): Promise<void> {
     await change(cents);
     const shown = await Promise.all(workers.map((worker) => firstShown(ask, worker, id, cents)));
     const last = Math.max(...shown.map(({ after }) => after));
-    say(`${what}: the last process showed ${money(cents)} after ${last.toFixed(1)} ms`);
+    const old = shown.reduce((sum, answer) => sum + answer.old, 0);
+    say(`${what}:`);
+    say(
+      `the last process showed ${money(cents)} after ${last.toFixed(1)} ms; ${old} answers had the old price.`,
+    );
     say(table(shown));
   };
   const behind = (price: number) =>
@@ -96,10 +102,10 @@ export async function demonstrate(stage: Stage): Promise<void> {
 /** Asks every millisecond until the price is there. */
 async function firstShown(ask: Asking, worker: Worker, id: number, cents: number): Promise<Shown> {
   const began = performance.now();
-  for (let next = began + 1; ; next += 1) {
+  for (let next = began + 1, old = 0; ; next += 1, old += 1) {
     const answer = await ask.price(worker, id);
     const after = performance.now() - began;
-    if (answer.cents === cents) return { ...answer, after };
+    if (answer.cents === cents) return { ...answer, after, old };
     if (after > PATIENCE)
       throw new Error(
         `Process ${worker.number} still shows ${money(answer.cents)}, not ${money(cents)}, after ${after} ms.`,
