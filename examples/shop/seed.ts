@@ -106,21 +106,6 @@ export async function seed(
   return true;
 }
 
-/**
- * Names the data in the database: another name each time it is made anew, the same for all who use it. What
- * stores on other machines keep of it is kept under this name.
- */
-export async function dataName(database: Database): Promise<string> {
-  // A column of its own rather than part of the table, for databases that were filled before there was one.
-  await database.query(
-    "alter table shop_seed add column if not exists name text not null default left(gen_random_uuid()::text, 8)",
-  );
-  const { rows } = await database.query<{ name: string }>("select name from shop_seed");
-  const [row] = rows;
-  if (row === undefined) throw new Error("The database is not filled: it has no name.");
-  return row.name;
-}
-
 async function fill(query: Query, products: number): Promise<void> {
   const { users, orders } = sizes(products);
   for (const statement of TABLES) await query(statement);

@@ -86,6 +86,7 @@ export function openShop({
   memory: l1 = memory({ maxBytes: "64mb" }),
   logger,
 }: ShopOptions): Shop {
+  const warn = logger ?? ((line) => process.emitWarning(line));
   const cache = createCache({
     name,
     layers: [l1, ...stores],
@@ -145,10 +146,16 @@ export function openShop({
       }),
     sales: (report) => asking.run(report, () => sales()),
     async order(order) {
+      const tell = async () => {
+        await products.invalidate(order.lines.map((line) => line.product_id)); // their stock changed
+        await cache.invalidateTags([`orders:${order.user_id}`]);
+        await cache.invalidateTags(["sales"], { soft: true });
+      };
+      // Before it is written too: what the other processes cannot be told of is refused while nothing is done yet.
+      await tell();
       const placed = await placeOrder(database, order);
-      await products.invalidate(order.lines.map((line) => line.product_id)); // their stock changed
-      await cache.invalidateTags([`orders:${order.user_id}`]);
-      await cache.invalidateTags(["sales"], { soft: true });
+      // Once it is written, an error would have it ordered twice. What a layer missed now, it is told later.
+      await tell().catch((error) => warn(`Order ${placed.id}: ${error.message}`));
       return placed;
     },
     async saveProduct(product) {

@@ -122,7 +122,8 @@ export function asker(address: string): Service["ask"] {
 export async function run(
   data: string,
   args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<{ code: number | null; output: string }> {
-  const { ended, output } = launch(data, args);
+  const { ended, output } = launch(data, args, env);
   return { code: await ended, output: output() };
 }
