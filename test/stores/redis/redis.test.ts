@@ -380,10 +380,32 @@ describe("a given client", () => {
     client.disconnect();
   });
 
+  it("may have settings that change how commands are sent and answered", async () => {
+    const client = new Redis(server.url, { enableAutoPipelining: true, stringNumbers: true });
+    const store = open({ client });
+    await store.write([["k", text("v")]]);
+    expect(await textOf(store, "k")).toBe("v");
+    expect(await store.fill("l", text("v"), await lease(store, "l"))).toBe("stored");
+    expect(await store.stats()).toMatchObject({ entries: 2 });
+    expect(await store.remove(["k", "l"])).toBe(2);
+    client.disconnect();
+  });
+
   it("that is not connected is refused by name", async () => {
     const store = open({ client: createClient({ url: server.url }) });
     await expect(store.ping()).rejects.toThrow("connect");
   });
+});
+
+it("a wrong password is told once, and by what Redis says", async () => {
+  const locked = await startRedis({ auth: { password: "right" } });
+  const store = open({ url: locked.url.replace("right", "wrong") });
+  await expect(store.ping()).rejects.toThrow("WRONGPASS");
+  await sleep(300);
+  await expect(store.ping()).rejects.toThrow("WRONGPASS");
+  expect(warnings.filter((warning) => warning.includes("WRONGPASS"))).toHaveLength(1);
+  await store.close();
+  await locked.stop();
 });
 
 describe("options", () => {
