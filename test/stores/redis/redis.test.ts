@@ -108,7 +108,6 @@ describe("keys and what they hold", () => {
         for (const [, command] of foreign) await server.call(...command);
         const keys = foreign.map(([key]) => key);
         for (const { found } of await store.read(keys)) expect(found).toBeUndefined();
-        expect(await store.expire(keys)).toBe(0);
         expect(await store.remove(keys, 5)).toBe(0);
         expect((await store.stats()).entries).toBe(0);
         for await (const _ of store.keys("")) expect.unreachable();
@@ -128,7 +127,8 @@ describe("keys and what they hold", () => {
         for (const key of keys) expect(await textOf(store, key)).toBe("w");
         for (const [, command] of foreign)
           await server.call("DEL", command[1]).then(() => server.call(...command));
-        expect(await store.remove(keys)).toBe(0);
+        expect(await store.remove(keys.slice(1))).toBe(0);
+        expect(await store.expire(keys)).toBe(0);
         expect(await server.call("DBSIZE")).toBe(0);
       });
 
