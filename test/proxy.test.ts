@@ -320,8 +320,8 @@ describe("stop", () => {
     await echo(socket, "hello");
     const ended = closing(socket);
     await proxy.stop();
-    await ended;
     expect(proxy.connections).toBe(0);
+    await ended;
     await expect(client()).rejects.toThrow(/ECONNREFUSED/);
     await expect(proxy.heal()).rejects.toThrow(/after stop/);
   });

@@ -3,7 +3,7 @@ import { LayerError, reason } from "../base/errors.ts";
 import { globMatcher } from "../base/key.ts";
 import { Invalidations } from "../coherence/invalidations.ts";
 import { newGeneration } from "../coherence/local-log.ts";
-import type { Appended, Log, LogRecord, Position, TagPositions } from "../coherence/log.ts";
+import type { Appended, Log, LogHead, LogRecord, Position, TagPositions } from "../coherence/log.ts";
 import { within } from "./within.ts";
 
 /** How long the log is left alone after it could not be opened, in milliseconds. */
@@ -11,6 +11,8 @@ const REOPEN_AFTER = 1_000;
 /** How long a read waits for the log, and a write for its append, in milliseconds. */
 const READY_WAIT = 250;
 const APPEND_WAIT = 700;
+/** Deadlines within this many milliseconds are told by an exact reading of the clock. */
+const NEAR = 1_000;
 /** How often an owed append is tried again, in milliseconds. */
 const APPEND_AGAIN = 1_000;
 /** Records owed one by one; beyond it one `clear` is owed. */
@@ -45,6 +47,9 @@ export class Following {
   #reopen: Timer | undefined;
   #owed: LogRecord[] = [];
   #owedTimer: Timer | undefined;
+  /** As of the last look at the log's lag: later looks only move it on. */
+  #trustedUntil = Number.NEGATIVE_INFINITY;
+  readonly #recent: () => number;
   #closed = false;
   #wasUp = false;
   #since: number;
@@ -55,11 +60,16 @@ export class Following {
     this.#clock = clock;
     this.#to = to;
     this.#since = clock.now();
+    this.#recent = clock.recent ?? (() => Number.POSITIVE_INFINITY);
   }
 
   /** Whether memory may be believed: the log is followed, or was heard of less than `maxLag` ago (P2). */
   trusts(): boolean {
-    return this.ready === undefined && (!this.log.shared || this.log.lag() <= this.maxLag);
+    if (this.ready !== undefined) return false;
+    if (!this.log.shared || this.#recent() < this.#trustedUntil - NEAR) return true;
+    const now = this.#clock.now();
+    this.#trustedUntil = now - this.log.lag() + this.maxLag;
+    return now <= this.#trustedUntil;
   }
 
   /** Milliseconds since it was last noticed that the log came up or went down. */
@@ -74,25 +84,40 @@ export class Following {
 
   open(): void {
     try {
+      // What the log tells before it is known where that began waits until it is.
+      let early: Appended[] | undefined = [];
+      const begin = (head: LogHead): void => {
+        this.invalidations.reset(head, []);
+        const records = early ?? [];
+        early = undefined;
+        this.#apply(records);
+      };
       const head = this.log.open({
         apply: (records) => {
-          for (const appended of records) this.invalidations.apply(appended);
-          this.#to.apply(records);
+          if (early === undefined) this.#apply(records);
+          else early.push(...records);
         },
-        reset: (to, why) => this.#reset(to, why),
+        reset: (to, why) => {
+          early = undefined;
+          this.#reset(to, why);
+        },
       });
-      const patterns = this.log.patterns();
-      if (!(head instanceof Promise) && !(patterns instanceof Promise)) {
-        this.invalidations.reset(head, patterns);
-        if (!this.log.shared) this.invalidations.floor = 0; // nothing is older than a log that began here
-        this.#follow();
+      if (head instanceof Promise) {
+        const opened = head.then(async (at) => {
+          begin(at);
+          // After the records from there on are heard: a pattern is either among them or in this list.
+          this.invalidations.load(await this.log.patterns());
+          this.#follow();
+        });
+        this.ready = opened.catch((error: unknown) => this.#notOpened(error));
         return;
       }
-      const opened = Promise.all([head, patterns]).then(([at, active]) => {
-        this.invalidations.reset(at, active);
-        this.#follow();
-      });
-      this.ready = opened.catch((error: unknown) => this.#notOpened(error));
+      begin(head);
+      const patterns = this.log.patterns();
+      if (patterns instanceof Promise) this.#await(patterns);
+      else this.invalidations.load(patterns);
+      if (!this.log.shared) this.invalidations.floor = 0; // nothing is older than a log that began here
+      if (!(patterns instanceof Promise)) this.#follow();
     } catch (error) {
       this.ready = Promise.resolve();
       this.#notOpened(error);
@@ -131,7 +156,10 @@ export class Following {
       const answer = this.log.append(records);
       const position = answer instanceof Promise ? await within(this.#clock, APPEND_WAIT, answer) : answer;
       // The log took it and its follower did not hear of it yet: nobody may join what began before.
-      if (this.log.lag() === Number.POSITIVE_INFINITY) this.#to.detachAll();
+      if (this.log.lag() === Number.POSITIVE_INFINITY) {
+        this.#trustedUntil = Number.NEGATIVE_INFINITY;
+        this.#to.detachAll();
+      }
       return position;
     } catch (error) {
       this.lastError = reason(error);
@@ -173,6 +201,11 @@ export class Following {
     await this.log.close();
   }
 
+  #apply(records: readonly Appended[]): void {
+    for (const appended of records) this.invalidations.apply(appended);
+    this.#to.apply(records);
+  }
+
   #follow(): void {
     this.ready = undefined;
     this.#givenUp = false;
@@ -187,6 +220,7 @@ export class Following {
   }
 
   #reset(head: { generation: string; position: Position }, why: string): void {
+    this.#trustedUntil = Number.NEGATIVE_INFINITY;
     this.invalidations.reset(head, []);
     this.#to.forget();
     const patterns = this.log.patterns();

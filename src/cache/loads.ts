@@ -134,7 +134,7 @@ export class Loads {
     const chosen = loading.chosenTtl ?? (missing ? options.negativeTtl : options.ttl);
     const ttl = jittered(Math.min(chosen, flight.ttlCap), options, core.random);
     const tags = union(flight.tags, loading.addedTags, loading.unmodified ? (flight.stale?.tags ?? []) : []);
-    const outdatedBy = flight.detached ? 0 : this.#promoter.outdatedBy(key, tags, flight.asOf);
+    const outdatedBy = this.#promoter.outdatedBy(key, tags, flight.asOf);
     const refused = flight.detached || outdatedBy !== 0;
     const kept = !loading.skipped && ttl > 0 && !(missing && options.negativeTtl === 0);
     let entry: Entry | undefined;

@@ -62,7 +62,7 @@ export class Reader {
   }
 
   getOrSet(key: string, loader: Loader<unknown>, options: GetOrSetOptions | undefined): Promise<unknown> {
-    return this.#getOrSet(key, loader, options, 0);
+    return this.#getOrSet(key, loader, options);
   }
 
   /** What is cached; never a loader. */
@@ -92,6 +92,7 @@ export class Reader {
     names: readonly K[],
     loader: BatchLoader<K, unknown>,
     options: GetOrSetOptions | undefined,
+    again?: Position,
   ): Promise<unknown[]> {
     const core = this.#core;
     core.assertOpen();
@@ -100,7 +101,7 @@ export class Reader {
     const resolved = core.resolve(options);
     options?.signal?.throwIfAborted();
     const reached = reach(this.#core, options);
-    const past = reached instanceof Promise ? await reached : reached;
+    const past = since(reached instanceof Promise ? await reached : reached, again ?? 0);
     const results: unknown[] = new Array(keys.length);
     const waits: Promise<void>[] = [];
     const started = new Map<string, { flight: Flight; name: K }>();
@@ -132,9 +133,18 @@ export class Reader {
         started.set(key, { flight, name });
       }
       const retry = (): Promise<unknown> =>
-        this.getOrSetMany([key], [name], loader, options).then(([value]) => value);
+        this.getOrSetMany([key], [name], loader, options, core.invalidations.position).then(
+          ([value]) => value,
+        );
       waits.push(
-        this.#wait(flight, joined, resolved, options ?? {}, undefined, retry).then((value) => {
+        this.#wait(
+          flight,
+          joined,
+          resolved,
+          options ?? {},
+          undefined,
+          again === undefined ? retry : undefined,
+        ).then((value) => {
           results[i] = value;
         }),
       );
@@ -167,12 +177,7 @@ export class Reader {
     };
   }
 
-  #getOrSet(
-    key: string,
-    loader: Loader<unknown>,
-    options: GetOrSetOptions | undefined,
-    attempt: number,
-  ): Promise<unknown> {
+  #getOrSet(key: string, loader: Loader<unknown>, options: GetOrSetOptions | undefined): Promise<unknown> {
     const core = this.#core;
     try {
       core.assertOpen();
@@ -186,9 +191,9 @@ export class Reader {
       if (past instanceof Promise)
         return past.then((to) => {
           call.signal?.throwIfAborted();
-          return this.#load(key, loader, resolved, call, to, attempt);
+          return this.#load(key, loader, resolved, call, to);
         });
-      return this.#load(key, loader, resolved, call, past, attempt);
+      return this.#load(key, loader, resolved, call, past);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -200,7 +205,7 @@ export class Reader {
     resolved: LifetimeOptions,
     options: GetOrSetOptions,
     past: Reach,
-    attempt: number,
+    again = false,
   ): Promise<unknown> {
     const seen = this.#fromMemory(key, resolved, options, past, (entry) => {
       if (this.#core.flights.load(key) === undefined)
@@ -223,14 +228,20 @@ export class Reader {
       resolved.shadow === 0
         ? undefined
         : (value: unknown) => this.#shadow.sample(key, value, resolved.tags, loader, resolved, options);
-    const wait = this.#wait(flight, joined, resolved, options, landed, () =>
-      attempt < 3 ? this.#getOrSet(key, loader, options, attempt + 1) : undefined,
-    );
+    const retry = (): Promise<unknown> =>
+      this.#load(key, loader, resolved, options, since(past, this.#core.invalidations.position), true);
+    const wait = this.#wait(flight, joined, resolved, options, landed, again ? undefined : retry);
     if (!joined) this.#runner.load(flight, loader, this.#how(options, false));
     return wait;
   }
 
-  #get(key: string, resolved: LifetimeOptions, options: GetOptions, past: Reach): Promise<unknown> {
+  #get(
+    key: string,
+    resolved: LifetimeOptions,
+    options: GetOptions,
+    past: Reach,
+    again = false,
+  ): Promise<unknown> {
     const core = this.#core;
     const now = core.clock.now();
     const entry = this.#memoryEntry(key, resolved, past, now);
@@ -251,7 +262,9 @@ export class Reader {
     const flight = joined
       ? running
       : new Flight(key, resolved, core.invalidations.position, now, undefined, shapeOfCall(options));
-    const wait = this.#wait(flight, joined, resolved, options, undefined, () => undefined);
+    const retry = (): Promise<unknown> =>
+      this.#get(key, resolved, options, since(past, core.invalidations.position), true);
+    const wait = this.#wait(flight, joined, resolved, options, undefined, again ? undefined : retry);
     if (!joined) {
       core.flights.addRead(flight);
       this.#runner.read(flight, options.stale === true);
@@ -354,7 +367,7 @@ export class Reader {
     resolved: LifetimeOptions,
     options: ReadOptions,
     hit: ((value: unknown) => void) | undefined,
-    retry: () => Promise<unknown> | undefined,
+    retry: (() => Promise<unknown>) | undefined,
   ): Promise<unknown> {
     const core = this.#core;
     if (joined) {
@@ -363,11 +376,11 @@ export class Reader {
     }
     const joinedAt = core.invalidations.position;
     const deliver = (outcome: Outcome): unknown => {
-      // Its tags were invalidated while it was under way, before this caller came: it must not see the old value.
-      if (outcome.outdatedBy !== 0 && joinedAt >= outcome.outdatedBy) {
-        const again = retry();
-        if (again !== undefined) return again;
-      }
+      // P1: something invalidated it while it was under way, perhaps before this caller came, who then must not see
+      // the old value (what is only known is the last such invalidation). It asks once more, and joins nothing that
+      // began before now. Who began the flight came before all of them.
+      const outdated = outcome.outdatedBy !== 0 || (flight.detached && outcome.layer === "loader");
+      if (outdated && joinedAt > flight.asOf && retry !== undefined) return retry();
       count(core, outcome, flight.key, options.report);
       if (outcome.state === "fresh") hit?.(outcome.value);
       return handOut(outcome.value, core.isolate);
@@ -376,12 +389,22 @@ export class Reader {
   }
 
   #how(options: GetOrSetOptions | undefined, eager: boolean): How {
+    if (options?.fresh !== true && options?.schema === undefined) return eager ? EAGER : PLAIN;
     return { loads: true, fresh: options?.fresh === true, eager, schema: options?.schema };
   }
 
   #handOut(value: unknown): Promise<unknown> {
     return Promise.resolve(handOut(value, this.#core.isolate));
   }
+}
+
+/** How most loads are done. */
+const PLAIN: How = { loads: true, fresh: false, eager: false, schema: undefined };
+const EAGER: How = { loads: true, fresh: false, eager: true, schema: undefined };
+
+/** A reach that also leaves aside what began before a position. */
+function since(past: Reach, position: Position): Reach {
+  return position <= past.position ? past : { position, beyondMemory: past.beyondMemory };
 }
 
 type Seen =

@@ -41,13 +41,29 @@ export class Sweeper {
 
   async sweep(pattern: ActivePattern, options: SweepOptions = {}): Promise<void> {
     const core = this.#core;
-    const { record, position } = pattern;
     const signals = [this.#ending.signal, ...(options.signal === undefined ? [] : [options.signal])];
     const signal = AbortSignal.any(signals);
+    if (!(await this.#walk(pattern, options, signal))) return;
+    // A process that lags may still store an older entry for as long as it trusts itself; twice that is safe. What
+    // it stored goes in a second walk; only then may the log forget.
+    core.clock.setTimer(2 * core.following.maxLag, () => {
+      if (!core.closed) core.background(this.#finish(pattern));
+    });
+  }
+
+  async #finish(pattern: ActivePattern): Promise<void> {
+    if (await this.#walk(pattern, {}, this.#ending.signal)) await this.#core.log.swept(pattern);
+  }
+
+  /** Takes what a pattern concerned out of all stores. False: perhaps not all of it. */
+  async #walk(pattern: ActivePattern, options: SweepOptions, signal: AbortSignal): Promise<boolean> {
+    const core = this.#core;
+    const { record, position } = pattern;
     if (record.kind === "keys") {
       await until(signal, Promise.all(core.stores.map((store) => store.paid())));
-      if (signal.aborted) return;
-      for (const store of core.stores) if ((await store.sweep(record.keys, position)) === UNAVAILABLE) return;
+      if (signal.aborted) return false;
+      for (const store of core.stores)
+        if ((await store.sweep(record.keys, position)) === UNAVAILABLE) return false;
     } else if (record.soft !== true) {
       const prefix = record.kind === "prefix" ? record.prefix : literalHead(record.glob);
       const concerns = core.invalidations.matcher(record);
@@ -57,22 +73,19 @@ export class Sweeper {
         const tell = (done: boolean): void =>
           report(core, options, { layer: store.name, seen, removed, done });
         for await (const batch of store.keys(prefix, signal)) {
-          if (signal.aborted) return;
+          if (signal.aborted) return false;
           const concerned = batch.filter(concerns);
           const gone = concerned.length === 0 ? 0 : await store.sweep(concerned, position);
-          if (gone === UNAVAILABLE) return;
+          if (gone === UNAVAILABLE) return false;
           seen += batch.length;
           removed += gone;
           tell(false);
         }
-        if (store.state !== "up" || signal.aborted) return; // perhaps not all was seen: the log keeps the pattern
+        if (store.state !== "up" || signal.aborted) return false; // perhaps not all was seen: the log keeps the pattern
         if (i === core.stores.length - 1) tell(true);
       }
-    } else return; // what is stale may still serve in its grace: the log keeps the pattern until one replaces it
-    // A process that lags may still store an older entry for as long as it trusts itself; twice that is safe.
-    core.clock.setTimer(2 * core.following.maxLag, () => {
-      if (!core.closed) core.background(Promise.resolve(core.log.swept(pattern)));
-    });
+    } else return false; // what is stale may still serve in its grace: the log keeps the pattern until one replaces it
+    return true;
   }
 
   async #adopt(): Promise<void> {

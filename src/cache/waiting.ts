@@ -8,7 +8,8 @@ import type { LifetimeOptions } from "./resolve.ts";
 export function staleOutcome(core: Core, flight: Flight): Outcome | undefined {
   const { stale, key } = flight;
   const now = core.clock.now();
-  if (stale === undefined || now >= stale.staleUntil) return undefined;
+  // P2: a copy that may have been invalidated while the log was not heard is not served, whatever its grace.
+  if (stale === undefined || now >= stale.staleUntil || !core.trusts()) return undefined;
   if (core.invalidations.verdict(key, stale.tags, stale.asOf) === "invalid") return undefined;
   return {
     value: stale.value,
@@ -73,7 +74,7 @@ export function awaitFlight(
       const outcome = staleOutcome(core, flight);
       if (outcome === undefined) {
         // The stores may still have one.
-        if (waiting) flight.onStale.push(onSoft);
+        if (waiting) (flight.onStale ??= []).push(onSoft);
         return;
       }
       if (!end()) return;

@@ -109,7 +109,7 @@ export class Invalidations {
   /** Whether an entry loaded at `asOf` may serve. Complete for `asOf >= floor`, and for untagged entries. */
   verdict(key: string, tags: readonly string[], asOf: Position): Verdict {
     if (asOf < this.#patternFloor) return "invalid";
-    const needed = this.#keys.get(key);
+    const needed = this.#keys.size === 0 ? undefined : this.#keys.get(key);
     if (needed !== undefined && asOf < needed) return "invalid";
     let verdict: Verdict = "valid";
     for (const tag of tags) {
@@ -181,7 +181,9 @@ export class Invalidations {
   #addPattern(record: ActivePattern["record"], position: Position): void {
     // A repeated invalidation of the same pattern replaces the older one when it covers it.
     this.#patterns = this.#patterns.filter(
-      (old) => !(same(old.record, record) && (record.soft !== true || old.record.soft === true)),
+      (old) =>
+        old.position !== position &&
+        !(same(old.record, record) && (record.soft !== true || old.record.soft === true)),
     );
     this.#patterns.push({ record, position, matches: this.matcher(record) });
     while (this.#patterns.length > MAX_PATTERNS) {

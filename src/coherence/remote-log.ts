@@ -23,6 +23,8 @@ const BATCH = 1_000;
 const BACK_OFF = { first: 20, longest: 500 };
 /** How long an append waits for this process's own follower, in milliseconds. */
 const OWN_WAIT = 200;
+/** Generations remembered, to know one that comes back. */
+const MAX_GENERATIONS = 100;
 /** First and longest pause between looks at what followers acknowledged, in milliseconds. */
 const SETTLE_PAUSE = { first: 2, longest: 100 };
 
@@ -49,12 +51,22 @@ export class RemoteLog implements Log {
   #follower: Follower | undefined;
   #applied: Applied | undefined;
   #generation = "";
+  /** Generations it has been in, the last ones. */
+  readonly #generations = new Set<string>();
   #heardAt = Number.NEGATIVE_INFINITY;
+  /** The last heartbeat that the server answered: when it was sent, and where the log stood. */
+  #confirmed = { sentAt: Number.NEGATIVE_INFINITY, position: 0 };
+  /** Records taken in one read: fewer after a read that took too long. */
+  #batch = BATCH;
   #joinNow = true;
-  /** Records did not follow on this position. */
-  #gapAfter: Position | undefined;
+  /** A record of its own that the server had taken is not in the history. */
+  #ownLost = false;
+  /** Records are missing after what was applied. */
+  #gap = false;
   /** Own records up to here were appended and not applied in time: until they are, nothing here is proved. */
   #behind: Position = 0;
+  /** The last records of own appends that the server took and the follower has not come to. */
+  readonly #own = new Map<Position, { readonly id: string; readonly at: number }>();
   #waiters = new Set<Waiter>();
   #closed = false;
   #leaving = false;
@@ -86,7 +98,11 @@ export class RemoteLog implements Log {
   }
 
   async append(records: readonly LogRecord[]): Promise<Position> {
-    const head = await this.#server.append(records.map((record) => ({ id: this.#nextId(), record })));
+    const signed = records.map((record) => ({ id: this.#nextId(), record }));
+    const head = await this.#server.append(signed);
+    const last = signed.at(-1);
+    if (last !== undefined && !this.#reached(head.generation, head.position))
+      this.#own.set(head.position, { id: last.id, at: this.#context.clock.now() });
     await this.#applyOwn(head);
     return head.position;
   }
@@ -162,11 +178,17 @@ export class RemoteLog implements Log {
   /** One acknowledgement when it is due, then one read. */
   async #step(): Promise<void> {
     const { clock } = this.#context;
-    if (this.#joinNow || clock.now() - this.#heardAt >= this.#heartbeat) await this.#join();
+    if (this.#joinNow || clock.now() - this.#confirmed.sentAt >= this.#heartbeat) await this.#join();
     const from = this.#applied?.position ?? 0;
-    const wait = Math.max(1, this.#heartbeat - (clock.now() - this.#heardAt));
-    const records = await this.#within(wait + STEP_TIMEOUT, this.#server.read(from, BATCH, wait));
-    this.#apply(records);
+    const wait = Math.max(1, this.#heartbeat - (clock.now() - this.#confirmed.sentAt));
+    const reading = this.#server.read(from, this.#batch, wait);
+    try {
+      this.#apply(await this.#within(wait + STEP_TIMEOUT, reading));
+    } catch (error) {
+      this.#batch = Math.max(1, Math.floor(this.#batch / 4));
+      throw error;
+    }
+    this.#batch = Math.min(BATCH, this.#batch * 2);
   }
 
   async #join(): Promise<void> {
@@ -174,25 +196,25 @@ export class RemoteLog implements Log {
     // Before it is sent: what the server knows of this follower is never newer than what the follower believes.
     const sentAt = this.#context.clock.now();
     const head = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, this.#applied, this.#lease));
-    if (head.standing === "same" && this.#gapAfter !== this.#applied?.position) {
-      this.#heardAt = sentAt;
+    // P7: the server took records of this process that are not in its history any more.
+    const lost = this.#ownLost || [...this.#own].some(([at, own]) => at > head.position && own.at <= sentAt);
+    if (head.standing === "same" && !this.#gap && !lost) {
+      this.#confirmed = { sentAt, position: head.position };
+      this.#confirm();
       return;
     }
-    if (head.standing === "other") {
-      // P7: entries of this generation may reflect records that no longer exist. None of them is believed any more.
+    if (head.standing === "other" || lost) {
+      // P7: entries of a generation that was there before may reflect records that no longer exist, or lack what a
+      // clear said that was lost. None of them is believed any more. One founded or begun since is above it all.
       const above = Math.max(this.#applied?.position ?? 0, head.position);
-      if (head.generation === this.#generation)
+      if (this.#generations.has(head.generation) || head.position < (this.#applied?.position ?? 0))
         await this.#within(STEP_TIMEOUT, this.#server.renounce(head.generation, above));
       const again = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, undefined, this.#lease));
       this.#restart(again, sentAt, "the server lost a part of its history");
-    } else {
-      // Also when the server knows what was applied and has a gap right behind it.
-      const again =
-        head.standing === "same"
-          ? await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, undefined, this.#lease))
-          : head;
-      this.#restart(again, sentAt, "this process was away longer than the log remembers");
-    }
+    } else if (head.standing === "same") {
+      // What it applied is in this history, what followed is not: others found a part lost, and went on above it.
+      this.#restart(head, sentAt, "the log went on above a part that was lost");
+    } else this.#restart(head, sentAt, "this process was away longer than the log remembers");
   }
 
   #restart(head: ServerHead, sentAt: number, why: string): void {
@@ -201,13 +223,32 @@ export class RemoteLog implements Log {
     this.#wake();
   }
 
+  /** P2: what the server had when the heartbeat was sent has to be applied before it counts as heard. */
+  #confirm(): void {
+    const { sentAt, position } = this.#confirmed;
+    if ((this.#applied?.position ?? 0) >= position && sentAt > this.#heardAt) this.#heardAt = sentAt;
+  }
+
   #start(head: ServerHead, sentAt: number): void {
-    this.#generation = head.generation;
+    this.#enter(head.generation);
     this.#applied = { position: head.position, id: head.id };
     this.#behind = Math.min(this.#behind, head.position);
     this.#heardAt = sentAt;
+    this.#confirmed = { sentAt, position: head.position };
     this.#joinNow = true; // to acknowledge what it starts with, now that the follower has it
-    this.#gapAfter = undefined;
+    this.#gap = false;
+    this.#own.clear();
+    this.#ownLost = false;
+  }
+
+  #enter(generation: string): void {
+    this.#generation = generation;
+    this.#generations.delete(generation);
+    this.#generations.add(generation);
+    for (const oldest of this.#generations) {
+      if (this.#generations.size <= MAX_GENERATIONS) break;
+      this.#generations.delete(oldest);
+    }
   }
 
   #apply(records: readonly ServerRecord[]): void {
@@ -217,16 +258,23 @@ export class RemoteLog implements Log {
       if (last !== undefined && position !== last.position + 1) {
         // A gap: records are missing, or this is another history. The next join tells which.
         this.#joinNow = true;
-        this.#gapAfter = last.position;
+        this.#gap = true;
         break;
+      }
+      const own = this.#own.get(position);
+      this.#own.delete(position);
+      if (own !== undefined && own.id !== id) {
+        this.#ownLost = true;
+        this.#joinNow = true;
       }
       last = { position, id };
       fresh.push({ position, record });
-      if (record.kind === "clear") this.#generation = record.generation;
+      if (record.kind === "clear") this.#enter(record.generation);
       if (record.strict === true) this.#joinNow = true;
     }
     if (fresh.length === 0 || this.#closed) return;
     this.#applied = last;
+    this.#confirm();
     this.#follower?.apply(fresh);
     this.#wake();
   }

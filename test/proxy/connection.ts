@@ -86,7 +86,6 @@ interface Flow {
 function flow(from: Socket, to: Socket | undefined, faults: ProxyFaults, breaks: () => boolean): Flow {
   let queue: { readonly due: number; readonly parcel: Parcel }[] = [];
   let bytes = 0;
-  let lastDue = 0;
   let swallowing = false;
   let timer: NodeJS.Timeout | undefined;
   const pump = () => {
@@ -109,9 +108,9 @@ function flow(from: Socket, to: Socket | undefined, faults: ProxyFaults, breaks:
   };
   const send = (parcel: Parcel) => {
     if (swallowing) return;
-    // Never before what was sent earlier, whatever the jitter says.
-    lastDue = Math.max(lastDue, performance.now() + faults.delay + faults.jitter * faults.random());
-    queue.push({ due: lastDue, parcel });
+    // One that is due early waits for those before it: only the first of the queue is ever looked at.
+    const due = performance.now() + faults.delay + faults.jitter * faults.random();
+    queue.push({ due, parcel });
     if (typeof parcel !== "string") bytes += parcel.length;
     pump();
   };

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { tellReaper } from "./reaper.ts";
 
 /** A server that a test may use until it calls `stop`. */
 export interface TestServer {
@@ -36,8 +37,10 @@ export interface Launch {
 }
 
 /** A new folder for one server. */
-export function serverFolder(name: string): Promise<string> {
-  return mkdtemp(join(tmpdir(), `caching-universal-${name}-`));
+export async function serverFolder(name: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), `caching-universal-${name}-`));
+  tellReaper("folder", folder);
+  return folder;
 }
 
 /** Removes a server's folder and all in it. */
@@ -112,9 +115,11 @@ async function isFree(port: number): Promise<boolean> {
 export async function launch({ command, args, ready, user, ...options }: Launch): Promise<ChildProcess> {
   const child = spawn(command, args, { ...user, ...options, stdio: ["ignore", "pipe", "pipe"] });
   // A test run that dies takes its servers with it.
-  const killOnExit = () => child.kill("SIGKILL");
-  process.once("exit", killOnExit);
-  child.once("exit", () => process.off("exit", killOnExit));
+  const { pid } = child;
+  if (pid !== undefined) {
+    tellReaper("started", pid);
+    child.once("exit", () => tellReaper("ended", pid));
+  }
   try {
     await readiness(child, ready);
     return child;
@@ -125,31 +130,29 @@ export async function launch({ command, args, ready, user, ...options }: Launch)
 }
 
 function readiness(child: ChildProcess, ready: Launch["ready"]): Promise<void> {
-  return new Promise((resolve, reject) => {
+  let poll: NodeJS.Timeout | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const answer = new Promise<void>((resolve, reject) => {
     let output = "";
-    const poll = setInterval(() => {
-      if (typeof ready === "function" && ready()) done();
+    poll = setInterval(() => {
+      if (typeof ready === "function" && ready()) resolve();
     }, 5);
-    const timer = setTimeout(() => fail("was not ready in time"), START_TIMEOUT);
-    const done = () => {
-      clearInterval(poll);
-      clearTimeout(timer);
-      resolve();
-    };
-    const fail = (why: string) => {
-      done();
-      reject(new Error(`${child.spawnfile} ${why}:\n${output}`));
-    };
+    timer = setTimeout(() => fail("was not ready in time"), START_TIMEOUT);
+    const fail = (why: string) => reject(new Error(`${child.spawnfile} ${why}:\n${output}`));
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (chunk) => {
         // Read on afterwards too, or the server stalls on a full pipe; only the start is kept.
         if (output.length < 65_536) output += chunk;
-        if (ready instanceof RegExp && ready.test(output)) done();
+        if (ready instanceof RegExp && ready.test(output)) resolve();
       });
     }
     child.on("error", (error) => fail(error.message));
     // Not "exit": what it wrote last is read by then.
     child.on("close", (code, signal) => fail(`ended with ${code ?? signal}`));
+  });
+  return answer.finally(() => {
+    clearInterval(poll);
+    clearTimeout(timer);
   });
 }
 
