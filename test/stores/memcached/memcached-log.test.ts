@@ -6,7 +6,7 @@ import type { LogServer, SignedRecord } from "../../../src/coherence/log-server.
 import { memory } from "../../../src/memory/memory.ts";
 import { memcached } from "../../../src/stores/memcached/index.ts";
 import { KeyNames } from "../../../src/stores/memcached/key-names.ts";
-import { LogChain } from "../../../src/stores/memcached/log-chain.ts";
+import { LogChain, moved } from "../../../src/stores/memcached/log-chain.ts";
 import { type RecordingFollower, recordingFollower } from "../../../src/testing/log-contract.ts";
 import { type MemcachedServer, startMemcached } from "../../servers.ts";
 import { context, flushed, itemsOf, logOf, logServer, raw } from "./setup.ts";
@@ -202,16 +202,26 @@ describe("what was lost of the log in Memcached is noticed (P7)", () => {
     }
   });
 
-  it("a part of it, and others appended as much since: ids tell the histories apart", async () => {
+  it.each([
+    ["as much", ["x", "y"]],
+    ["more", ["x", "y", "z"]],
+  ])("a part of it, and others appended %s since: ids tell the histories apart", async (_, added) => {
     const one = await follow();
     const head = await items().get("cu:t:l:head");
     await one.log.append([keys("a"), keys("b")]);
-    // Another process, to which the record of before is the last one, appends two of its own.
+    // Another process, to which the record of before is the last one, appends some of its own.
     await evict(":l:r:");
-    await items().put("cu:t:l:head", head?.value ?? Buffer.alloc(0), { seconds: 0, how: "set" });
-    await connect().append([signed(keys("x")), signed(keys("y"))]);
+    const chain = new LogChain(new KeyNames("t"));
+    const old = JSON.parse(head?.value.toString() ?? "");
+    for (const key of added) {
+      const records = [signed(keys(key))];
+      await chain.add(items(), old, records);
+      Object.assign(old, moved(old, records));
+    }
+    await chain.moveHead(items(), old, (await chain.head(items()))?.cas);
     await until(() => one.follower.resets.length > 0);
     expect(one.follower.resets.at(-1)?.head.generation).not.toBe(one.head.generation);
+    expect(seenKeys(one)).toEqual(["a", "b"]);
   });
 
   it("its head", async () => {
