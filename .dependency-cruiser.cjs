@@ -3,6 +3,8 @@
 /** Rooms from the ground up: what each may import besides itself. A room that is not here may not exist. */
 const base = "^src/base/";
 const logContract = "^src/coherence/log\\.ts$";
+/** What a driver makes a log with. */
+const logServer = "^src/coherence/(log-server|remote-log)\\.ts$";
 const storeContract = "^src/stores/store\\.ts$";
 const sourceContract = "^src/sources/source\\.ts$";
 const journalContract = "^src/writing/journal\\.ts$";
@@ -15,7 +17,7 @@ const rooms = {
   base: [],
   memory: [base],
   observe: [base],
-  stores: [base, logContract],
+  stores: [base, logContract, logServer],
   coherence: [base, storeContract],
   sources: [base, logContract],
   writing: [base, logContract, sourceContract],

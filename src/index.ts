@@ -40,6 +40,7 @@ export type {
   Logger,
   SetOptions,
   StaleEntry,
+  SweepProgress,
 } from "./cache/options.ts";
 export { cached } from "./cache/wrap.ts";
 export { localLog } from "./coherence/local-log.ts";

@@ -27,8 +27,10 @@ function encode(value: unknown): Uint8Array {
 function decode(bytes: Uint8Array): unknown {
   if (bytes.length === 0) return undefined;
   try {
-    if (!isUtf8(bytes)) throw new Error("it is not UTF-8");
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
+    const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+    // What is not UTF-8 comes out as this character; so does the character itself.
+    if (content.includes("\ufffd") && !isUtf8(bytes)) throw new Error("it is not UTF-8");
+    return JSON.parse(content);
   } catch (error) {
     throw new CodecError("", `The bytes are not JSON: ${reason(error)}`, { cause: error });
   }

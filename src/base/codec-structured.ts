@@ -135,9 +135,13 @@ function define(error: Error, key: string, value: unknown, enumerable: boolean):
 }
 
 function textOf(bytes: Uint8Array): string {
-  const body = bytes.subarray(1);
-  if (!isUtf8(body)) throw new Error("it is not UTF-8");
-  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
+  const buffer = Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const content = buffer.toString("utf8", 1);
+  // What is not UTF-8 comes out as this character; so does the character itself.
+  if (content.includes("\ufffd") && !isUtf8(bytes.subarray(1))) throw new Error("it is not UTF-8");
+  return content;
 }
 
 function text(how: number, content: string): Uint8Array {

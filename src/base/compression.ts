@@ -8,8 +8,11 @@ export type CompressionAlgorithm = "zstd" | "brotli";
 export interface Compression {
   /** @param head bytes left free in front, for who frames the result further. */
   pack(bytes: Uint8Array, head?: number): Uint8Array;
-  /** @throws {CodecError} when the bytes are damaged or unpack to more than the bound. */
-  unpack(bytes: Uint8Array): Uint8Array;
+  /**
+   * @param head bytes in front that are not its own.
+   * @throws {CodecError} when the bytes are damaged or unpack to more than the bound.
+   */
+  unpack(bytes: Uint8Array, head?: number): Uint8Array;
 }
 
 const PLAIN = 0;
@@ -39,20 +42,18 @@ export function compression(
       }
       return behind(PLAIN, bytes, head);
     },
-    unpack(bytes) {
-      const body = bytes.subarray(1);
+    unpack(bytes, head = 0) {
+      const how = bytes[head];
+      const body = bytes.subarray(head + 1);
       const limit = { maxOutputLength: maxOutput };
       try {
-        if (bytes[0] === PLAIN) return body;
-        if (bytes[0] === ZSTD && HAS_ZSTD) return zlib.zstdDecompressSync(body, limit);
-        if (bytes[0] === BROTLI) return zlib.brotliDecompressSync(body, limit);
+        if (how === PLAIN) return body;
+        if (how === ZSTD && HAS_ZSTD) return zlib.zstdDecompressSync(body, limit);
+        if (how === BROTLI) return zlib.brotliDecompressSync(body, limit);
       } catch (error) {
         throw new CodecError("", `A compressed value cannot be unpacked: ${reason(error)}`, { cause: error });
       }
-      throw new CodecError(
-        "",
-        `A value is packed in a way this process does not know (${bytes[0] ?? "empty"}).`,
-      );
+      throw new CodecError("", `A value is packed in a way this process does not know (${how ?? "empty"}).`);
     },
   };
 }

@@ -21,7 +21,7 @@ export function frame(codec: Codec, threshold: number | false): Frame {
     },
     decode(bytes) {
       const [id] = bytes;
-      if (id === codec.id) return codec.decode(unpack(bytes.subarray(1)));
+      if (id === codec.id) return codec.decode(unpack(bytes, 1));
       throw new CodecError(
         "",
         `The bytes were written by codec ${id ?? "none"}, not by "${codec.name}" (${codec.id}).`,

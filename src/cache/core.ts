@@ -59,8 +59,6 @@ export class Core {
   readonly following: Following;
   readonly invalidations: Invalidations;
   readonly endings: Endings;
-  /** Called when the log is followed, at first and again. */
-  onFollowed: (() => void) | undefined;
   readonly memoryCounters = new LayerCounters();
   readonly flights = new Flights((flight) => this.release(flight));
   readonly defaults: LifetimeOptions;
@@ -101,7 +99,6 @@ export class Core {
       detachAll: () => this.detachAll(true),
       failed: (action, error) => this.events.emit("layerError", { layer: this.log.name, action, error }),
       warn: this.warn,
-      followed: () => this.onFollowed?.(),
     });
     this.invalidations = this.following.invalidations;
     this.following.open();
@@ -219,6 +216,11 @@ export class Core {
   overtaken(key: string): boolean {
     const state = this.#writing.get(key);
     return state !== undefined && state.records > 1;
+  }
+
+  /** Whether any record about a key came in since `writing`. */
+  mentioned(key: string): boolean {
+    return (this.#writing.get(key)?.records ?? 0) > 0;
   }
 
   written(keys: readonly string[]): void {

@@ -32,7 +32,7 @@ export class Flight {
   /** It is over. */
   landed = false;
   /** Told when a stale copy is found. */
-  onStale: (() => void)[] = [];
+  onStale: (() => void)[] | undefined;
   /** Shape that the values are of; 0: not told. */
   readonly shape: number;
   /** Tags of all who joined. */
@@ -139,7 +139,9 @@ export class Flight {
     if (this.stale !== undefined && this.stale.storedAt >= entry.storedAt) return;
     this.stale = entry;
     this.staleLayer = layer;
-    for (const tell of this.onStale.splice(0)) tell();
+    const told = this.onStale ?? [];
+    this.onStale = undefined;
+    for (const tell of told) tell();
   }
 
   /** Takes in another caller: tags unite, the shortest ttl wins. */

@@ -11,6 +11,8 @@ const REOPEN_AFTER = 1_000;
 /** How long a read waits for the log, and a write for its append, in milliseconds. */
 const READY_WAIT = 250;
 const APPEND_WAIT = 700;
+/** Deadlines within this many milliseconds are told by an exact reading of the clock. */
+const NEAR = 1_000;
 /** How often an owed append is tried again, in milliseconds. */
 const APPEND_AGAIN = 1_000;
 /** Records owed one by one; beyond it one `clear` is owed. */
@@ -27,8 +29,6 @@ export interface Applier {
   /** The log could not be opened or asked. */
   failed(action: string, error: unknown): void;
   warn(message: string): void;
-  /** The log is followed from here on. */
-  followed(): void;
 }
 
 /** The cache's side of its log: whether it is followed, what is known by it, what is appended to it. */
@@ -47,6 +47,9 @@ export class Following {
   #reopen: Timer | undefined;
   #owed: LogRecord[] = [];
   #owedTimer: Timer | undefined;
+  /** As of the last look at the log's lag: later looks only move it on. */
+  #trustedUntil = Number.NEGATIVE_INFINITY;
+  readonly #recent: () => number;
   #closed = false;
   #wasUp = false;
   #since: number;
@@ -57,11 +60,16 @@ export class Following {
     this.#clock = clock;
     this.#to = to;
     this.#since = clock.now();
+    this.#recent = clock.recent ?? (() => Number.POSITIVE_INFINITY);
   }
 
   /** Whether memory may be believed: the log is followed, or was heard of less than `maxLag` ago (P2). */
   trusts(): boolean {
-    return this.ready === undefined && (!this.log.shared || this.log.lag() <= this.maxLag);
+    if (this.ready !== undefined) return false;
+    if (!this.log.shared || this.#recent() < this.#trustedUntil - NEAR) return true;
+    const now = this.#clock.now();
+    this.#trustedUntil = now - this.log.lag() + this.maxLag;
+    return now <= this.#trustedUntil;
   }
 
   /** Milliseconds since it was last noticed that the log came up or went down. */
@@ -133,7 +141,10 @@ export class Following {
       const answer = this.log.append(records);
       const position = answer instanceof Promise ? await within(this.#clock, APPEND_WAIT, answer) : answer;
       // The log took it and its follower did not hear of it yet: nobody may join what began before.
-      if (this.log.lag() === Number.POSITIVE_INFINITY) this.#to.detachAll();
+      if (this.log.lag() === Number.POSITIVE_INFINITY) {
+        this.#trustedUntil = Number.NEGATIVE_INFINITY;
+        this.#to.detachAll();
+      }
       return position;
     } catch (error) {
       this.lastError = reason(error);
@@ -179,7 +190,6 @@ export class Following {
     this.ready = undefined;
     this.#givenUp = false;
     this.since();
-    this.#to.followed();
   }
 
   /** Without a log nothing cached can be trusted: reads go to the source until it opens. */
@@ -190,6 +200,7 @@ export class Following {
   }
 
   #reset(head: { generation: string; position: Position }, why: string): void {
+    this.#trustedUntil = Number.NEGATIVE_INFINITY;
     this.invalidations.reset(head, []);
     this.#to.forget();
     const patterns = this.log.patterns();

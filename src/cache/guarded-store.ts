@@ -38,7 +38,8 @@ export class GuardedStore {
   readonly #clock: Clock;
   readonly #circuit: Circuit;
   readonly #events: StoreEvents;
-  readonly #owed = new Set<string>();
+  /** Keys with a removal owed, and the position of the invalidation once it is known: newer entries stay. */
+  readonly #owed = new Map<string, Position | undefined>();
   #owedAll = false;
   #paying: Promise<boolean> | undefined;
   /** Writes given up that may still land. */
@@ -132,6 +133,11 @@ export class GuardedStore {
       : this.#call("remove", () => this.#store.remove(keys)));
     if (done === UNAVAILABLE) this.#owe(keys);
     return done;
+  }
+
+  /** Removals owed of these keys are of the invalidation at this position: what was loaded since may stay. */
+  owedBefore(keys: readonly string[], position: Position): void {
+    for (const key of keys) if (this.#owed.has(key)) this.#owed.set(key, position);
   }
 
   /** Removes what was loaded before `position`, in a sweep: losing a step only leaves garbage that no read accepts. */
@@ -245,7 +251,7 @@ export class GuardedStore {
   }
 
   #owe(keys: readonly string[]): void {
-    for (const key of keys) this.#owed.add(key);
+    for (const key of keys) this.#owed.set(key, undefined);
     if (this.#owed.size > MAX_OWED) {
       this.#owed.clear();
       this.#owedAll = true;
@@ -279,22 +285,29 @@ export class GuardedStore {
       if (done === UNAVAILABLE) return false;
       this.#owedAll = false;
     }
-    const keys = [...this.#owed];
-    if (keys.length === 0) {
-      this.#tellPaid();
-      return true;
+    for (const [before, keys] of byPosition(this.#owed)) {
+      const done = await this.#call("remove", () => this.#store.remove(keys, before));
+      if (done === UNAVAILABLE) return false;
+      for (const key of keys) if (this.#owed.get(key) === before) this.#owed.delete(key);
     }
-    const done = await this.#call("remove", () => this.#store.remove(keys));
-    if (done === UNAVAILABLE) return false;
-    for (const key of keys) this.#owed.delete(key);
     this.#tellPaid();
-    return this.#owed.size === 0;
+    return !this.owes();
   }
 
   #tellPaid(): void {
     if (this.owes() || this.#late > 0) return;
     for (const tell of this.#whenPaid.splice(0)) tell();
   }
+}
+
+function byPosition(owed: ReadonlyMap<string, Position | undefined>): Map<Position | undefined, string[]> {
+  const groups = new Map<Position | undefined, string[]>();
+  for (const [key, position] of owed) {
+    const group = groups.get(position);
+    if (group === undefined) groups.set(position, [key]);
+    else group.push(key);
+  }
+  return groups;
 }
 
 function noop(): void {}

@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { validate } from "../base/standard-schema.ts";
+import type { Verdict } from "../coherence/invalidations.ts";
 import type { Position } from "../coherence/log.ts";
 import { sizeOf } from "../memory/size-of.ts";
 import type { FoundEntry, StoredEntry } from "../stores/store.ts";
@@ -20,38 +21,63 @@ export class Promoter {
    * An entry found in a store, as memory would keep it; undefined when it may not serve: of another
    * generation, invalidated by a tag or pattern since, not decodable, or not of its schema.
    */
-  async accept(
+  accept(
     flight: Flight,
     found: FoundEntry,
     schema: StandardSchemaV1 | undefined,
-  ): Promise<Entry | undefined> {
-    const core = this.#core;
+  ): Entry | undefined | Promise<Entry | undefined> {
     const { entry: stored } = found;
+    const core = this.#core;
     const known = core.invalidations;
     if (!core.trusts()) return undefined; // P2: it may have been invalidated since the log was last heard
     if (stored.generation !== known.generation) return undefined;
     // Written by a process that knows the value in another shape: old and new ones live side by side.
     if (stored.shape !== 0 && flight.shape !== 0 && stored.shape !== flight.shape) return undefined;
-    let verdict = known.verdict(flight.key, stored.tags, stored.asOf);
-    if (verdict !== "invalid" && stored.asOf < known.floor && stored.tags.length > 0) {
-      // Older than what this process remembers: the log's own table knows.
-      try {
-        for (const last of await core.following.tagPositions(stored.tags)) {
-          if (last.hard > stored.asOf) verdict = "invalid";
-          else if (last.soft > stored.asOf && verdict === "valid") verdict = "stale";
-        }
-      } catch {
-        return undefined; // not provable
-      }
-    }
+    const verdict = known.verdict(flight.key, stored.tags, stored.asOf);
     if (verdict === "invalid") return undefined;
+    // Older than what this process remembers: the log's own table knows.
+    const older = stored.asOf < known.floor && stored.tags.length > 0;
+    if (!older && schema === undefined) return this.#decoded(flight, found, verdict);
+    return this.#proved(flight, found, older, verdict, schema);
+  }
+
+  /** What has to be asked for before an entry may serve: its tags in the log, its value of its schema. */
+  async #proved(
+    flight: Flight,
+    found: FoundEntry,
+    older: boolean,
+    known: Verdict,
+    schema: StandardSchemaV1 | undefined,
+  ): Promise<Entry | undefined> {
+    const { entry: stored } = found;
+    let verdict = known;
+    try {
+      for (const last of older ? await this.#core.following.tagPositions(stored.tags) : []) {
+        if (last.hard > stored.asOf) return undefined;
+        if (last.soft > stored.asOf) verdict = "stale";
+      }
+      if (schema === undefined) return this.#decoded(flight, found, verdict);
+      const value = this.#core.frame.decode(stored.value);
+      const checked = value === undefined ? value : await validate(schema, value, flight.key);
+      return this.#entry(flight, found, verdict, checked);
+    } catch {
+      return undefined; // not provable, or a value of another shape
+    }
+  }
+
+  #decoded(flight: Flight, found: FoundEntry, verdict: Verdict): Entry | undefined {
     let value: unknown;
     try {
-      value = core.frame.decode(stored.value);
-      if (schema !== undefined && value !== undefined) value = await validate(schema, value, flight.key);
+      value = this.#core.frame.decode(found.entry.value);
     } catch {
-      return undefined; // another format, or a value of an older shape: a miss
+      return undefined; // of another format: a miss
     }
+    return this.#entry(flight, found, verdict, value);
+  }
+
+  #entry(flight: Flight, found: FoundEntry, verdict: Verdict, value: unknown): Entry {
+    const core = this.#core;
+    const { entry: stored } = found;
     const entry = core.entry(
       {
         value,
@@ -63,7 +89,8 @@ export class Promoter {
         grace: stored.grace,
         cost: stored.cost,
         sliding: stored.sliding,
-        bytes: sizeOfEntry(flight.key, value, stored.tags),
+        // Memory alone needs to know.
+        bytes: core.memory === undefined ? 0 : sizeOfEntry(flight.key, value, stored.tags),
         age: found.age,
       },
       flight.options,

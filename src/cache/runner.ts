@@ -1,7 +1,7 @@
 import type { StoreRead } from "../stores/store.ts";
 import type { Core } from "./core.ts";
 import { Entry } from "./entry.ts";
-import type { Flight } from "./flight.ts";
+import type { Flight, Outcome } from "./flight.ts";
 import { type GuardedStore, UNAVAILABLE } from "./guarded-store.ts";
 import type { How, Loads } from "./loads.ts";
 import type { BatchLoader, Loader } from "./options.ts";
@@ -15,12 +15,21 @@ const POLL_PAUSE = { first: 5, longest: 100 };
 /** The same when one does: only for holders that died, and for what the log did not bring. */
 const EVENT_PAUSE = { first: 250, longest: 1_000 };
 
+const NOTHING: Outcome = { value: undefined, layer: "none", state: "miss", age: 0, ttl: 0, outdatedBy: 0 };
 const PLAIN: How = { loads: false, fresh: false, eager: false, schema: undefined };
 
-/** What is left of a batch after the stores: to be loaded, or waited for because another process loads it. */
+/** A flight on its way through the stores, and what follows when they do not have it. */
+interface Task {
+  readonly flight: Flight;
+  readonly how: How;
+  /** Loads it, or ends it otherwise. */
+  readonly finish: () => unknown;
+}
+
+/** What is left of a batch after the stores: to be finished, or waited for because another process loads it. */
 interface Consulted {
-  readonly load: Flight[];
-  readonly busy: { readonly flight: Flight; readonly store: GuardedStore }[];
+  readonly missing: readonly Task[];
+  readonly busy: readonly { readonly task: Task; readonly store: GuardedStore }[];
 }
 
 /** Runs flights: through the stores in order, then the loader, then back into memory and the stores. */
@@ -28,8 +37,10 @@ export class Runner {
   readonly #core: Core;
   readonly #promoter: Promoter;
   readonly #loads: Loads;
-  #reads: Flight[] = [];
-  #staleReads = new Set<Flight>();
+  /** Begun in this turn: those that ask the stores alike ask together. */
+  #reads: Task[] = [];
+  #loading: Task[] = [];
+  #refreshing: Task[] = [];
 
   constructor(core: Core, promoter: Promoter, loads: Loads) {
     this.#core = core;
@@ -37,15 +48,18 @@ export class Runner {
     this.#loads = loads;
   }
 
-  /** Runs a load of one key. */
+  /** Runs a load of one key. Loads of one turn ask the stores together. */
   load(flight: Flight, loader: Loader<unknown>, how: How): void {
     const core = this.#core;
+    const finish = (): unknown => this.#loads.one(flight, loader, how);
     if (core.following.ready === undefined && (core.stores.length === 0 || !flight.options.l2)) {
-      // Nothing lies between memory and the loader.
-      void this.#loads.one(flight, loader, how);
+      finish(); // nothing lies between memory and the loader
       return;
     }
-    void this.#run([flight], how, () => this.#loads.one(flight, loader, how));
+    const task = { flight, how, finish };
+    const queue = how.fresh || how.eager ? this.#refreshing : this.#loading;
+    queue.push(task);
+    if (this.#loading.length + this.#refreshing.length === 1) queueMicrotask(() => this.#flush());
   }
 
   /** Runs loads of many keys: one call of the loader for all that the stores do not have. */
@@ -55,111 +69,146 @@ export class Runner {
     how: How,
   ): void {
     const names = new Map(batch.map(({ flight, name }) => [flight, name]));
-    void this.#run([...names.keys()], how, (missing) => this.#loads.many(missing, names, loader, how));
-  }
-
-  /** Looks a key up in the stores, without a loader. Look-ups of one tick go together. */
-  read(flight: Flight, stale: boolean): void {
-    if (stale) this.#staleReads.add(flight);
-    this.#reads.push(flight);
-    if (this.#reads.length === 1) queueMicrotask(() => void this.#runReads());
-  }
-
-  async #runReads(): Promise<void> {
-    const batch = this.#reads;
-    const wantStale = this.#staleReads;
-    this.#reads = [];
-    this.#staleReads = new Set();
-    await this.#run(
-      batch,
-      PLAIN,
-      (rest) => {
-        for (const flight of rest) {
-          const outcome = wantStale.has(flight) ? staleOutcome(this.#core, flight) : undefined;
-          this.#loads.settle(
-            flight,
-            outcome ?? { value: undefined, layer: "none", state: "miss", age: 0, ttl: 0, outdatedBy: 0 },
-          );
-        }
-      },
-      false,
+    const many = (missing: readonly Flight[]): Promise<void> =>
+      this.#loads.many([...missing], names, loader, how);
+    const tasks = batch.map(({ flight }) => ({ flight, how, finish: () => many([flight]) }));
+    void this.#run(tasks, how.fresh || how.eager, true, (missing) =>
+      many(missing.map(({ flight }) => flight)),
     );
   }
 
-  async #run(batch: Flight[], how: How, load: (missing: Flight[]) => unknown, lease = true): Promise<void> {
+  /** Looks a key up in the stores, without a loader. Look-ups of one turn go together. */
+  read(flight: Flight, stale: boolean): void {
+    const finish = (): void => {
+      const outcome = stale ? staleOutcome(this.#core, flight) : undefined;
+      this.#loads.settle(flight, outcome ?? NOTHING);
+    };
+    this.#reads.push({ flight, how: PLAIN, finish });
+    if (this.#reads.length > 1) return;
+    queueMicrotask(() => {
+      const batch = this.#reads;
+      this.#reads = [];
+      void this.#run(batch, false, false);
+    });
+  }
+
+  #flush(): void {
+    const [loading, refreshing] = [this.#loading, this.#refreshing];
+    this.#loading = [];
+    this.#refreshing = [];
+    if (loading.length > 0) void this.#run(loading, false, true);
+    if (refreshing.length > 0) void this.#run(refreshing, true, true);
+  }
+
+  /**
+   * @param refresh whether a lease is asked for also where there is a fresh entry.
+   * @param leases whether leases are asked for at all.
+   * @param together finishes all that is missing in one step [each by itself].
+   */
+  async #run(
+    batch: readonly Task[],
+    refresh: boolean,
+    leases: boolean,
+    together?: (missing: readonly Task[]) => unknown,
+  ): Promise<void> {
     const core = this.#core;
+    let consulted: Consulted = { missing: batch, busy: [] };
     try {
       if (core.following.ready !== undefined) {
         await core.following.whenReady();
-        for (const flight of batch) flight.asOf = core.invalidations.position;
+        for (const { flight } of batch) flight.asOf = core.invalidations.position;
       }
-      const usesStores =
-        // P2: whether what they hold was invalidated is only known while the log is heard.
-        core.stores.length > 0 && core.trusts() && batch[0]?.options.l2 === true;
-      if (!usesStores) {
-        await load(batch);
-        return;
-      }
-      const { load: missing, busy } = await this.#consult(batch, how, lease);
-      // Those that wait for other processes hold nothing up: what is leased here loads at once.
-      const waits = busy.map(async ({ flight, store }) => {
-        if (await this.#awaitFill(flight, store, how)) await load([flight]);
-      });
-      if (missing.length > 0) waits.push(Promise.resolve(load(missing)).then(() => undefined));
-      await Promise.all(waits);
+      // P2: whether what the stores hold was invalidated is only known while the log is heard.
+      const usable = core.stores.length > 0 && core.trusts();
+      if (usable && batch[0]?.flight.options.l2 === true)
+        consulted = await this.#consult(batch, refresh, leases);
     } catch (error) {
-      for (const flight of batch) flight.reject(error);
+      // A fault of ours must not leave anybody waiting.
+      for (const { flight } of batch) flight.reject(error);
+      this.#over(batch);
+      return;
+    }
+    // Those that wait for other processes hold nothing up: what is leased here loads at once.
+    for (const { task, store } of consulted.busy)
+      void this.#ending([task], async () => {
+        if (await this.#awaitFill(task, store)) await task.finish();
+      });
+    const { missing } = consulted;
+    if (together !== undefined && missing.length > 0) void this.#ending(missing, () => together(missing));
+    else for (const task of missing) void this.#ending([task], task.finish);
+  }
+
+  /** Does what is left of flights, and lets go of them whatever becomes of it. */
+  async #ending(tasks: readonly Task[], work: () => unknown): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      for (const { flight } of tasks) flight.reject(error);
     } finally {
-      for (const flight of batch) {
-        core.flights.end(flight);
-        core.release(flight);
-      }
+      this.#over(tasks);
+    }
+  }
+
+  #over(tasks: readonly Task[]): void {
+    for (const { flight } of tasks) {
+      this.#core.flights.end(flight);
+      this.#core.release(flight);
     }
   }
 
   /** Asks the stores, from near to far, for what is not found yet. */
-  async #consult(batch: Flight[], how: How, lease: boolean): Promise<Consulted> {
+  async #consult(batch: readonly Task[], refresh: boolean, leases: boolean): Promise<Consulted> {
+    const { stores, lease } = this.#core;
     let rest = batch;
-    const busy: Consulted["busy"][number][] = [];
-    for (const store of this.#core.stores) {
+    const busy: { task: Task; store: GuardedStore }[] = [];
+    for (const store of stores) {
       if (rest.length === 0) break;
-      const options = lease ? { lease: this.#core.lease, refresh: how.fresh || how.eager } : {};
-      const reads = await store.read(
-        rest.map((flight) => flight.key),
-        options,
-      );
+      const keys = rest.map(({ flight }) => flight.key);
+      const reads = await store.read(keys, leases ? { lease, refresh } : {});
       if (reads === UNAVAILABLE) continue;
-      const next: Flight[] = [];
-      for (const [i, flight] of rest.entries()) {
+      const next: Task[] = [];
+      for (const [i, task] of rest.entries()) {
         const read = reads[i];
-        if (read === undefined) next.push(flight);
-        else if (await this.#take(flight, read, store, how)) continue;
-        else if (read.lease === "busy" && !how.fresh) busy.push({ flight, store });
-        else if (lease && read.lease === undefined) {
-          // There is an entry that looks fresh to the store but may not serve: ask for the lease all the same.
-          const again = await store.read([flight.key], { lease: this.#core.lease, refresh: true });
-          const second = again === UNAVAILABLE ? undefined : again[0];
-          if (second !== undefined && (await this.#take(flight, second, store, how))) continue;
-          if (second?.lease === "busy") busy.push({ flight, store });
-          else next.push(flight);
-        } else next.push(flight);
+        const taken = read === undefined ? false : this.#take(task, read, store);
+        if (read === undefined || !(taken instanceof Promise ? await taken : taken)) {
+          if (read?.lease === "busy" && !task.how.fresh) busy.push({ task, store });
+          else if (leases && read !== undefined && read.lease === undefined) {
+            const again = await this.#insist(task, store);
+            if (again === "busy") busy.push({ task, store });
+            else if (again === "missing") next.push(task);
+          } else next.push(task);
+        }
       }
       rest = next;
     }
-    return { load: rest, busy };
+    return { missing: rest, busy };
   }
 
-  /** Takes what a store answered. True: the flight has landed. */
-  async #take(flight: Flight, read: StoreRead, store: GuardedStore, how: How): Promise<boolean> {
+  /** There is an entry that looks fresh to the store but may not serve: asks for the lease all the same. */
+  async #insist(task: Task, store: GuardedStore): Promise<"landed" | "busy" | "missing"> {
+    const reads = await store.read([task.flight.key], { lease: this.#core.lease, refresh: true });
+    const read = reads === UNAVAILABLE ? undefined : reads[0];
+    if (read !== undefined && (await this.#take(task, read, store))) return "landed";
+    return read?.lease === "busy" ? "busy" : "missing";
+  }
+
+  /** Takes what a store answered. True: the flight has landed. At once, unless something has to be asked for. */
+  #take(task: Task, read: StoreRead, store: GuardedStore): boolean | Promise<boolean> {
     const core = this.#core;
+    const { flight, how } = task;
     if (read.lease !== undefined && read.lease !== "busy") {
       flight.lend(store, read.lease);
       if (flight.detached) core.release(flight);
     }
-    const entry =
-      read.found === undefined || how.fresh
-        ? undefined
-        : await this.#promoter.accept(flight, read.found, how.schema);
+    if (read.found === undefined || how.fresh) return this.#decide(task, undefined, read, store);
+    const entry = this.#promoter.accept(flight, read.found, how.schema);
+    if (entry instanceof Promise) return entry.then((accepted) => this.#decide(task, accepted, read, store));
+    return this.#decide(task, entry, read, store);
+  }
+
+  #decide(task: Task, entry: Entry | undefined, read: StoreRead, store: GuardedStore): boolean {
+    const core = this.#core;
+    const { flight, how } = task;
     const now = core.clock.now();
     const fresh = entry !== undefined && now < entry.freshUntil;
     if (entry === undefined) store.counters.misses++;
@@ -175,19 +224,17 @@ export class Runner {
         how.loads && stale !== undefined && (busy || now < stale.freshUntil + flight.options.swr);
       if (serves && !flight.early) this.#serveStaleEarly(flight, store);
       else store.counters.misses++;
-      if (!busy || !flight.early) return false;
       // The process that holds the lease loads: what it fills is found by the next read.
-      const outcome = staleOutcome(this.#core, flight);
-      if (outcome !== undefined) this.#loads.settle(flight, outcome);
-      return outcome !== undefined;
+      return busy && flight.early && this.#settleStale(flight);
     }
     // Another process refreshes it already: nothing to do in the background.
-    if (read.lease === "busy" && how.eager && flight.stale !== undefined) {
-      const outcome = staleOutcome(core, flight);
-      if (outcome !== undefined) this.#loads.settle(flight, outcome);
-      return outcome !== undefined;
-    }
-    return false;
+    return read.lease === "busy" && how.eager && flight.stale !== undefined && this.#settleStale(flight);
+  }
+
+  #settleStale(flight: Flight): boolean {
+    const outcome = staleOutcome(this.#core, flight);
+    if (outcome !== undefined) this.#loads.settle(flight, outcome);
+    return outcome !== undefined;
   }
 
   /** A stale copy answers at once where it may: inside `swr`, or while another process loads. */
@@ -206,13 +253,15 @@ export class Runner {
     // Nearer stores lent a lease on their way: they get the entry with the lifetime it has left.
     if (flight.leases.size > 0 && !flight.detached)
       core.background(this.#promoter.fill(flight, remaining(entry, core.clock.now())));
+    else core.release(flight);
     if (entry.sliding > 0)
       core.background(Promise.all(core.stores.map((store) => store.touch(flight.key, entry.sliding))));
   }
 
   /** Waits for the process that holds the lease. True: it did not deliver, load here. */
-  async #awaitFill(flight: Flight, store: GuardedStore, how: How): Promise<boolean> {
+  async #awaitFill(task: Task, store: GuardedStore): Promise<boolean> {
     const core = this.#core;
+    const { flight } = task;
     const { first, longest } = core.log.shared ? EVENT_PAUSE : POLL_PAUSE;
     const until = core.clock.now() + MAX_BUSY_WAIT;
     let pause = first;
@@ -225,13 +274,13 @@ export class Runner {
       const reads = await store.read([flight.key], { lease: core.lease });
       let read = reads === UNAVAILABLE ? undefined : reads[0];
       if (read === undefined) return true;
-      if (await this.#take(flight, read, store, how)) return false;
+      if (await this.#take(task, read, store)) return false;
       if (read.lease === undefined) {
         // P6: what was filled may not serve any more. Who loads in its place does so with a lease.
         const again = await store.read([flight.key], { lease: core.lease, refresh: true });
         read = again === UNAVAILABLE ? undefined : again[0];
         if (read === undefined) return true;
-        if (await this.#take(flight, read, store, how)) return false;
+        if (await this.#take(task, read, store)) return false;
       }
       if (read.lease !== "busy") return true;
     }

@@ -44,23 +44,28 @@ export class Shadow {
     options: LifetimeOptions,
     call: GetOrSetOptions,
   ): Promise<void> {
-    const { clock, counters, events, invalidations } = this.#core;
+    const core = this.#core;
+    const { clock, counters, events, invalidations } = core;
     const asOf = invalidations.position;
     // A flight that nobody joins and that stores nothing: what the loader's context is made of.
     const flight = new Flight(key, options, asOf, clock.now(), undefined);
     const loading = new Loading(flight, clock.now());
     let truth: unknown;
+    core.writing([key]);
     try {
       // A turn later: what the loader does at once must not hold up the hit.
       await Promise.resolve();
       truth = await loader(loading);
       if (call.schema !== undefined && truth !== undefined) truth = await validate(call.schema, truth, key);
+      // It changed meanwhile, and the cache was told: the two were never meant to be equal.
+      if (loading.skipped || core.mentioned(key) || invalidations.verdict(key, tags, asOf) !== "valid")
+        return;
     } catch {
       counters.shadowErrors++;
       return;
+    } finally {
+      core.written([key]);
     }
-    // It changed meanwhile, and the cache was told: the two were never meant to be equal.
-    if (loading.skipped || invalidations.verdict(key, tags, asOf) !== "valid") return;
     const stale = !isDeepStrictEqual(truth, value);
     counters.shadowChecks++;
     if (stale) counters.shadowStale++;

@@ -1,11 +1,12 @@
+import type { Timer } from "../base/clock.ts";
 import { reason } from "../base/errors.ts";
-import type { ActivePattern } from "../coherence/log.ts";
+import type { ActivePattern, Position } from "../coherence/log.ts";
 import type { Core } from "./core.ts";
 import { UNAVAILABLE } from "./guarded-store.ts";
 import type { SweepProgress } from "./options.ts";
 
-/** How long after a pattern was found active its sweep is taken over from whoever appended it, in milliseconds. */
-const ADOPT_AFTER = 60_000;
+/** How often patterns are looked at that others appended, in milliseconds: what is still there the next time is swept. */
+const ADOPT_EVERY = 60_000;
 
 /** How a sweep is watched and ended. */
 export interface SweepOptions {
@@ -19,21 +20,23 @@ export interface SweepOptions {
  */
 export class Sweeper {
   readonly #core: Core;
+  #seen = new Set<Position>();
+  #timer: Timer | undefined;
   readonly #ending = new AbortController();
 
   constructor(core: Core) {
     this.#core = core;
   }
 
-  /** Sweeps what the log still holds a while after it was first seen: whoever appended it may have died. */
-  adopt(): void {
-    this.#core.clock.setTimer(ADOPT_AFTER, () => {
-      if (!this.#ending.signal.aborted) this.#core.background(this.#adoptAll());
-    });
+  /** Sweeps what the log holds for long: whoever appended it may have died. */
+  watch(): void {
+    const pause = ADOPT_EVERY * (0.75 + this.#core.random() / 2);
+    this.#timer = this.#core.clock.setTimer(pause, () => this.#core.background(this.#adopt()));
   }
 
   stop(): void {
     this.#ending.abort();
+    this.#timer?.cancel();
   }
 
   async sweep(pattern: ActivePattern, options: SweepOptions = {}): Promise<void> {
@@ -85,13 +88,17 @@ export class Sweeper {
     return true;
   }
 
-  async #adoptAll(): Promise<void> {
+  async #adopt(): Promise<void> {
     const core = this.#core;
     try {
-      for (const pattern of await core.log.patterns()) await this.sweep(pattern);
+      const patterns = await core.log.patterns();
+      const old = patterns.filter(({ position }) => this.#seen.has(position));
+      this.#seen = new Set(patterns.map(({ position }) => position));
+      for (const pattern of old) await this.sweep(pattern);
     } catch (error) {
-      core.warnOnce(`Patterns of others could not be swept: ${reason(error)}`);
+      core.following.lastError = reason(error);
     }
+    if (!this.#ending.signal.aborted) this.watch();
   }
 }
 

@@ -45,8 +45,7 @@ export class Writer {
     this.#core = core;
     this.#promoter = new Promoter(core);
     this.#sweeper = new Sweeper(core);
-    core.onFollowed = () => this.#sweeper.adopt();
-    if (core.following.ready === undefined && core.log.shared) this.#sweeper.adopt();
+    if (core.log.shared && core.stores.length > 0) this.#sweeper.watch();
   }
 
   /** Stores values in all layers. `undefined` (without `negativeTtl`) and a ttl of 0 take the key out instead. */
@@ -117,7 +116,7 @@ export class Writer {
       }
       const record: KeysRecord = { kind: "keys", keys, written: asOf, ...(pending ? { pending } : {}) };
       const position = await core.following.append([record]);
-      if (pending) core.background(this.#sweeper.sweep({ position, record }));
+      if (pending) this.#owed(record, position);
       for (const [key, entry] of made) {
         // Another process wrote or invalidated it meanwhile: the next read asks the stores (P1).
         if (!resolved.l1 || core.overtaken(key)) continue;
@@ -186,12 +185,18 @@ export class Writer {
         ...(options.wait === "all" ? { strict: true } : {}),
       };
       const position = await core.following.append([record]);
-      if (pending.length > 0) core.background(this.#sweeper.sweep({ position, record }));
+      if (pending.length > 0) this.#owed(record, position);
       core.counters.invalidations++;
       if (options.wait === "all") await core.following.settled(position, options.signal);
       return { position: core.following.show(position), layers, pending };
     });
     return core.tracked(removal);
+  }
+
+  /** The stores that missed it make up for it in the background; until then the log tells everybody. */
+  #owed(record: KeysRecord, position: Position): void {
+    for (const store of this.#core.stores) store.owedBefore(record.keys, position);
+    this.#core.background(this.#sweeper.sweep({ position, record }));
   }
 
   /** Makes every entry with any of these tags unusable, or stale. */

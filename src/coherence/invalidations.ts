@@ -109,7 +109,7 @@ export class Invalidations {
   /** Whether an entry loaded at `asOf` may serve. Complete for `asOf >= floor`, and for untagged entries. */
   verdict(key: string, tags: readonly string[], asOf: Position): Verdict {
     if (asOf < this.#patternFloor) return "invalid";
-    const needed = this.#keys.get(key);
+    const needed = this.#keys.size === 0 ? undefined : this.#keys.get(key);
     if (needed !== undefined && asOf < needed) return "invalid";
     let verdict: Verdict = "valid";
     for (const tag of tags) {

@@ -47,7 +47,8 @@ export interface LogServer {
   readonly name: string;
   /**
    * Registers a follower: it applied everything up to `applied`, and trusts what it knows for `lease`
-   * milliseconds from the moment it sent this.
+   * milliseconds from the moment it sent this. It counts as having acknowledged `applied.position` when that
+   * is of this history (`same`, `trimmed`), else nothing: what it drops, it drops once it has the answer.
    */
   join(node: string, applied: Applied | undefined, lease: number): Promise<ServerHead>;
   /**

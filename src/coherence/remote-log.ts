@@ -57,8 +57,8 @@ export class RemoteLog implements Log {
   #joinNow = true;
   /** A record of its own that the server had taken is not in the history. */
   #ownLost = false;
-  /** Records are missing after what was applied. */
-  #gap = false;
+  /** Records did not follow on this position. */
+  #gapAfter: Position | undefined;
   /** Own records up to here were appended and not applied in time: until they are, nothing here is proved. */
   #behind: Position = 0;
   /** The last records of own appends that the server took and the follower has not come to. */
@@ -67,6 +67,7 @@ export class RemoteLog implements Log {
   #promised: { readonly position: Position; readonly sentAt: number } | undefined;
   #waiters = new Set<Waiter>();
   #closed = false;
+  #leaving = false;
   #running: Promise<void> | undefined;
   /** What waits for the server: told when the log is closed. */
   readonly #endings = new Set<() => void>();
@@ -145,6 +146,7 @@ export class RemoteLog implements Log {
     for (const end of [...this.#endings]) end();
     for (const waiter of [...this.#waiters]) waiter.done();
     await this.#running;
+    this.#leaving = true;
     await this.#within(STEP_TIMEOUT, this.#server.leave(this.#node)).catch(() => undefined);
     await this.#server.close();
   }
@@ -188,7 +190,7 @@ export class RemoteLog implements Log {
     const head = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, this.#applied, this.#lease));
     // P7: the server took records of this process that are not in its history any more.
     const lost = this.#ownLost || [...this.#own].some(([at, own]) => at > head.position && own.at <= sentAt);
-    if (head.standing === "same" && !this.#gap && !lost) {
+    if (head.standing === "same" && this.#gapAfter !== this.#applied?.position && !lost) {
       // P2: what it applied is right; that it is all there is, is true once it has come to the head.
       this.#promised = { position: head.position, sentAt };
       this.#keepPromise();
@@ -202,10 +204,14 @@ export class RemoteLog implements Log {
         await this.#within(STEP_TIMEOUT, this.#server.renounce(head.generation, above));
       const again = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, undefined, this.#lease));
       this.#restart(again, sentAt, "the server lost a part of its history");
-    } else if (head.standing === "same") {
-      // What it applied is in this history, what followed is not: others found a part lost, and went on above it.
-      this.#restart(head, sentAt, "the log went on above a part that was lost");
-    } else this.#restart(head, sentAt, "this process was away longer than the log remembers");
+    } else {
+      // Also when the server knows what was applied and has a gap right behind it.
+      const again =
+        head.standing === "same"
+          ? await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, undefined, this.#lease))
+          : head;
+      this.#restart(again, sentAt, "this process was away longer than the log remembers");
+    }
   }
 
   #restart(head: ServerHead, sentAt: number, why: string): void {
@@ -219,8 +225,8 @@ export class RemoteLog implements Log {
     this.#applied = { position: head.position, id: head.id };
     this.#behind = Math.min(this.#behind, head.position);
     this.#heardAt = sentAt;
-    this.#joinNow = false;
-    this.#gap = false;
+    this.#joinNow = true; // to acknowledge what it starts with, now that the follower has it
+    this.#gapAfter = undefined;
     this.#own.clear();
     this.#ownLost = false;
     this.#promised = undefined;
@@ -249,7 +255,7 @@ export class RemoteLog implements Log {
       if (last !== undefined && position !== last.position + 1) {
         // A gap: records are missing, or this is another history. The next join tells which.
         this.#joinNow = true;
-        this.#gap = true;
+        this.#gapAfter = last.position;
         break;
       }
       const own = this.#own.get(position);
@@ -331,6 +337,7 @@ export class RemoteLog implements Log {
       const timer = Number.isFinite(ms) ? this.#context.clock.setTimer(ms, late) : undefined;
       signal?.addEventListener("abort", abort, { once: true });
       this.#endings.add(close);
+      if (this.#closed && !this.#leaving) close();
       work.then(
         (value) => end(() => resolve(value)),
         (error: unknown) => end(() => reject(error)),

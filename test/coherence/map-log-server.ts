@@ -7,6 +7,8 @@ import type { ActivePattern, LayerContext, LogFactory, TagPositions } from "../.
 export interface MapLogServer {
   /** The log of a process that uses it. */
   readonly factory: LogFactory;
+  /** A connection to it, below the log. */
+  connect(context: LayerContext): LogServer;
   /** Calls by method. */
   readonly calls: Record<string, number>;
   /** Everything is gone, as after FLUSHALL or a restart. */
@@ -48,7 +50,7 @@ export function mapLogServer(): MapLogServer {
     followers.clear();
   };
 
-  const factory: LogFactory = (context: LayerContext) => {
+  const connect = (context: LayerContext): LogServer => {
     const { clock } = context;
     const pending = new Set<(error: Error) => void>();
     const step = async <T>(method: string, work: () => T): Promise<T> => {
@@ -65,7 +67,11 @@ export function mapLogServer(): MapLogServer {
         step("join", (): ServerHead => {
           const head = { generation, position: position(), id: lastId() };
           const standing = standingOf(applied);
-          followers.set(node, { acked: applied?.position ?? head.position, until: clock.now() + lease });
+          const known = standing === "same" || standing === "trimmed";
+          followers.set(node, {
+            acked: known ? (applied?.position ?? 0) : 0,
+            until: clock.now() + lease,
+          });
           return { ...head, standing };
         }),
       append: (signed) =>
@@ -87,7 +93,7 @@ export function mapLogServer(): MapLogServer {
       async read(after, limit, wait) {
         const newer = () => records.filter((one) => one.position > after).slice(0, limit);
         const first = await step("read", newer);
-        if (first.length > 0) return first;
+        if (first.length > 0 || newer().length > 0) return newer();
         await new Promise<void>((resolve) => {
           const wake = (): void => {
             timer.cancel();
@@ -133,12 +139,15 @@ export function mapLogServer(): MapLogServer {
       },
       async close() {},
     };
-    return new RemoteLog(server, context);
+    return server;
   };
+  const factory: LogFactory = (context) => new RemoteLog(connect(context), context);
 
   function standingOf(applied: { position: number; id: string } | undefined): ServerHead["standing"] {
     if (applied === undefined) return "new";
-    if (applied.position === founded) return applied.id === foundedAs ? "same" : "other";
+    if (applied.position === founded && applied.id !== foundedAs) return "other";
+    if (applied.position === founded)
+      return (records[0]?.position ?? founded + 1) === founded + 1 ? "same" : "trimmed";
     const there = records.find((one) => one.position === applied.position);
     if (there !== undefined) return there.id === applied.id ? "same" : "other";
     return applied.position < (records[0]?.position ?? 0) && applied.position > founded ? "trimmed" : "other";
@@ -146,6 +155,7 @@ export function mapLogServer(): MapLogServer {
 
   return {
     factory,
+    connect,
     calls,
     followers,
     flush() {

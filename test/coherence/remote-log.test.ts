@@ -1,9 +1,22 @@
 import { describe, expect, it } from "vitest";
-import type { LayerContext } from "../../src/index.ts";
+import { type LayerContext, systemClock } from "../../src/index.ts";
 import { logContract, type ManualClock, manualClock, recordingFollower } from "../../src/testing/index.ts";
+import { logServerContract } from "./log-server-contract.ts";
 import { mapLogServer } from "./map-log-server.ts";
 
 logContract({ describe, it }, "remote log over a server in this process", () => mapLogServer().factory);
+
+logServerContract("server in this process", async () => {
+  const server = mapLogServer();
+  const context: LayerContext = {
+    cacheName: "t",
+    maxLag: 5_000,
+    clock: systemClock(),
+    random: Math.random,
+    warn: () => undefined,
+  };
+  return { connect: () => server.connect(context), end: async () => undefined };
+});
 
 /** Two processes that follow one server. */
 async function following() {

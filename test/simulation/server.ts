@@ -161,8 +161,8 @@ export class ServerState {
     this.#found(name, now);
     const standing = this.#standing(applied);
     this.lease = Math.max(this.lease, lease);
-    const at = standing === "same" ? (applied?.position ?? 0) : 0;
-    this.followers.set(node, { acked: standing === "new" ? this.position : at, until: now + lease });
+    const acked = standing === "same" || standing === "trimmed" ? (applied?.position ?? 0) : 0;
+    this.followers.set(node, { acked, until: now + lease });
     return { ...this.#head(), standing, id: this.records.at(-1)?.id ?? this.foundedAs };
   }
 

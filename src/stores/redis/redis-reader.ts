@@ -1,0 +1,116 @@
+import { randomBytes } from "node:crypto";
+import { StoreError } from "../../base/errors.ts";
+import type { StoreRead } from "../store.ts";
+import { keySlot } from "./key-slot.ts";
+import { decodeRecord, type Layout } from "./record.ts";
+import type { RedisLink, Reply } from "./redis-link.ts";
+import { readScript } from "./scripts.ts";
+
+/** Most keys of one script call. */
+const MOST_KEYS = 128;
+/** Bytes that one script call should answer: the server does nothing else meanwhile. */
+const ENOUGH_BYTES = 512 * 1024;
+
+/** What decides how a key is read; only equal ones travel together. */
+export interface Want {
+  readonly lease: number | undefined;
+  readonly refresh: boolean;
+}
+
+interface Waiting {
+  readonly key: string;
+  readonly resolve: (read: StoreRead) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Reads by script calls that concurrent readers share: what is asked for in one turn of the event loop travels
+ * together. On a cluster, per slot.
+ */
+export class RedisReader {
+  readonly #link: RedisLink;
+  readonly #layout: Layout;
+  /** Tokens of this process: its own random part, and a number. */
+  readonly #node = randomBytes(9).toString("base64url");
+  #serial = 0;
+  #waiting = new Map<string, { readonly want: Want; readonly list: Waiting[] }>();
+  /** What a record has taken lately, so that a call of large ones stays short. */
+  #usualSize = 1_024;
+
+  constructor(link: RedisLink, layout: Layout) {
+    this.#link = link;
+    this.#layout = layout;
+  }
+
+  /** @param key the key as Redis has it. */
+  read(key: string, want: Want): Promise<StoreRead> {
+    return new Promise((resolve, reject) => {
+      const waiting = { key, resolve, reject };
+      const group = `${want.lease} ${want.refresh}`;
+      const there = this.#waiting.get(group);
+      if (there !== undefined) {
+        there.list.push(waiting);
+        return;
+      }
+      this.#waiting.set(group, { want, list: [waiting] });
+      // After the microtasks of this turn: all readers that one answer has woken have asked again by then.
+      if (this.#waiting.size === 1) process.nextTick(() => this.#flush());
+    });
+  }
+
+  #flush(): void {
+    const groups = this.#waiting;
+    this.#waiting = new Map();
+    for (const { want, list } of groups.values())
+      for (const same of this.#link.cluster ? bySlot(list) : [list]) {
+        const step = Math.max(1, Math.min(MOST_KEYS, Math.floor(ENOUGH_BYTES / this.#usualSize)));
+        for (let from = 0; from < same.length; from += step)
+          void this.#call(same.length <= step ? same : same.slice(from, from + step), want);
+      }
+  }
+
+  async #call(list: readonly Waiting[], want: Want): Promise<void> {
+    try {
+      const token = want.lease === undefined ? "" : `${this.#node}${(this.#serial++).toString(36)}`;
+      const args =
+        want.lease === undefined
+          ? [""]
+          : [String(Math.ceil(want.lease)), want.refresh ? "1" : "0", token, this.#layout];
+      const keys = list.map(({ key }) => key);
+      const reply = await this.#link.run(readScript, keys, args);
+      this.#answer(list, reply, token);
+    } catch (error) {
+      for (const { reject } of list) reject(error);
+    }
+  }
+
+  #answer(list: readonly Waiting[], reply: Reply, token: string): void {
+    if (!Array.isArray(reply)) throw new StoreError("Redis gave another answer than the script's.");
+    const now = Number(reply[list.length]);
+    const letters = token === "" ? "" : String(reply[list.length + 1]);
+    let bytes = 0;
+    for (const [index, { resolve }] of list.entries()) {
+      const record: unknown = reply[index];
+      const letter = letters[index];
+      if (Buffer.isBuffer(record)) bytes += record.length;
+      resolve({
+        found: Buffer.isBuffer(record) ? decodeRecord(record, now) : undefined,
+        lease: letter === "t" ? token : letter === "b" ? "busy" : undefined,
+      });
+    }
+    const size = bytes / list.length;
+    // Large ones are noticed at once, and forgotten slowly.
+    this.#usualSize = size > this.#usualSize ? size : this.#usualSize * 0.95 + size * 0.05;
+  }
+}
+
+function bySlot(list: readonly Waiting[]): Iterable<Waiting[]> {
+  const slots = new Map<number, Waiting[]>();
+  for (const waiting of list) {
+    const slot = keySlot(waiting.key);
+    const same = slots.get(slot);
+    if (same === undefined) slots.set(slot, [waiting]);
+    else same.push(waiting);
+  }
+  return slots.values();
+}
