@@ -9,7 +9,7 @@ import { tour } from "./tour.ts";
 /** The shop's HTTP API. */
 export function shopApp(shop: Shop, access: AdminAccess): Hono<ShopEnv> {
   const app = newApp();
-  route(app, "/", { GET: (context) => context.text(tour(new URL(context.req.url).origin)) });
+  route(app, "/", { GET: (context) => context.text(tour(new URL(context.req.url).origin, shop.layers)) });
   catalogRoutes(app, shop);
   customerRoutes(app, shop);
   cacheRoutes(app, shop, access);

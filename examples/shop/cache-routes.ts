@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { InvalidationReport } from "caching-universal";
+import type { InvalidateOptions, InvalidationReport } from "caching-universal";
 import type { Hono } from "hono";
 import { badRequest, Problem } from "./problem.ts";
 import { type Handler, route, type ShopContext, type ShopEnv } from "./routing.ts";
@@ -23,23 +23,27 @@ export function cacheRoutes(app: Hono<ShopEnv>, shop: Shop, access: AdminAccess)
   });
 
   const invalidation = (
-    act: (context: ShopContext, dryRun: boolean) => Promise<InvalidationReport>,
+    act: (context: ShopContext, options: InvalidateOptions) => Promise<InvalidationReport>,
   ): Handler => {
-    return async (context) => context.json(await act(context, context.req.query("dryRun") === "true"));
+    return async (context) => {
+      const dryRun = context.req.query("dryRun") === "true";
+      const wait = context.req.query("wait") === "all" ? "all" : undefined;
+      return context.json(await act(context, { dryRun, wait }));
+    };
   };
   const rest = (context: ShopContext, name: string) => context.req.param(name) ?? "";
 
   route(app, "/cache/tags/:tag{.+}", {
-    DELETE: invalidation((context, dryRun) => cache.invalidateTags([rest(context, "tag")], { dryRun })),
+    DELETE: invalidation((context, options) => cache.invalidateTags([rest(context, "tag")], options)),
   });
   route(app, "/cache/keys/:key{.+}", {
-    DELETE: invalidation((context, dryRun) => cache.delete(rest(context, "key"), { dryRun })),
+    DELETE: invalidation((context, options) => cache.delete(rest(context, "key"), options)),
   });
   route(app, "/cache/pattern", {
-    DELETE: invalidation((context, dryRun) => {
+    DELETE: invalidation((context, options) => {
       const glob = context.req.query("glob") ?? "";
       if (glob === "") throw badRequest("Name what to take out: /cache/pattern?glob=product:*");
-      return cache.invalidatePattern(glob, { dryRun });
+      return cache.invalidatePattern(glob, options);
     }),
   });
   route(app, "/cache/explain/:key{.+}", {

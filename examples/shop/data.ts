@@ -4,7 +4,9 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { createConnection, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { dataName, renameData } from "./data-name.ts";
 import { connectPostgres, type Database, openPglite } from "./database.ts";
+import { withoutLogin } from "./layers.ts";
 import { seed } from "./seed.ts";
 import { SettingError, type Settings } from "./settings.ts";
 
@@ -13,6 +15,8 @@ export interface ShopData {
   readonly database: Database;
   /** Whether the database was filled just now. */
   readonly seeded: boolean;
+  /** Of this data and no other, wherever it is asked from. */
+  readonly name: string;
   /** The folder of the disk layer called `name`, belonging to this database. */
   cacheFolder(name: string): string;
   close(): Promise<void>;
@@ -20,7 +24,8 @@ export interface ShopData {
 
 /**
  * Opens the shop's data folder, and fills the database when that was not finished before. Cached values of a
- * database that is filled anew are removed with it.
+ * database that is filled anew are removed with it, and so are those in layers that were not in use the last
+ * time: they have missed what was changed since.
  * @throws {SettingError} when another process has the folder open, or the database cannot be opened.
  */
 export async function openData(settings: Settings, say: (line: string) => void): Promise<ShopData> {
@@ -34,12 +39,19 @@ export async function openData(settings: Settings, say: (line: string) => void):
     const seeded = await seed(database, settings.products, () =>
       say(`Generating ${settings.products} products, their users and orders (once; takes some seconds) ...`),
     );
-    if (seeded) await rm(cacheFolder("cache"), { recursive: true, force: true });
+    const layers = layersName(settings);
+    let name = await dataName(database, layers);
+    if (name === undefined) {
+      // Removed before the name says that all is well: killed in between, the next start removes it again.
+      await rm(cacheFolder("cache"), { recursive: true, force: true });
+      name = await renameData(database, layers);
+    }
     if (settings.databaseUrl === undefined)
       await writeFile(ready, "The database beside this file is complete.\n");
     return {
       database,
       seeded,
+      name,
       cacheFolder,
       async close() {
         await database.close();
@@ -50,6 +62,12 @@ export async function openData(settings: Settings, say: (line: string) => void):
     await unlock();
     throw error;
   }
+}
+
+/** Tells one choice of shared layers from another, and nothing of how to log in to them. */
+function layersName({ memcachedUrl, redisUrl }: Settings): string {
+  const urls = [memcachedUrl, redisUrl].filter((url) => url !== undefined);
+  return urls.length === 0 ? "disk" : digest(urls.map(withoutLogin).join(" ")).slice(0, 16);
 }
 
 async function openDatabase(settings: Settings): Promise<Database> {

@@ -47,12 +47,13 @@ export async function openPglite(folder: string): Promise<Database> {
 }
 
 /**
- * Connects to a PostgreSQL server, at most 10 connections.
+ * Connects to a PostgreSQL server.
+ * @param max most connections.
  * @throws {DatabaseDown} when it does not answer.
  */
-export async function connectPostgres(url: string): Promise<Database> {
+export async function connectPostgres(url: string, max = 10): Promise<Database> {
   const { default: pg } = await import("pg");
-  const pool = new pg.Pool({ connectionString: url, max: 10, connectionTimeoutMillis: 5_000 });
+  const pool = new pg.Pool({ connectionString: url, max, connectionTimeoutMillis: 5_000 });
   // An idle connection that the server ends is replaced by the next query; without a listener it would throw.
   pool.on("error", (error) => console.error(`PostgreSQL: ${error.message}`));
   let statements = 0;

@@ -1,4 +1,4 @@
-import { CacheError } from "caching-universal";
+import { CacheError, LayerError } from "caching-universal";
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { cacheStatus } from "./cache-status.ts";
@@ -18,6 +18,8 @@ export type ShopContext = Context<ShopEnv>;
 export type Handler = (context: ShopContext) => Response | Promise<Response>;
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
+/** The name by which the cache speaks of the database. */
+const SOURCE = "postgres";
 /** Largest body taken, in bytes. */
 const MAX_BODY = 64 * 1024;
 
@@ -79,12 +81,14 @@ function problemOf(error: Error): Problem {
   if (error instanceof CacheError) {
     if (error.code === "ERR_CACHE_KEY" || error.code === "ERR_CACHE_OPTION")
       return new Problem(400, "bad_request", error.message);
-    console.error(error);
+    console.error(error.message);
+    if (error instanceof LayerError && error.layer !== SOURCE)
+      return unavailable(`The layer ${error.layer} does not answer, so that other processes cannot be told`);
     if (error.code === "ERR_CACHE_LAYER" || error.code === "ERR_CACHE_TIMEOUT") return unavailable();
   } else console.error(error);
   return new Problem(500, "internal", "Something is broken on our side.");
 }
 
-function unavailable(): Problem {
-  return new Problem(503, "unavailable", "The database does not answer. Try again.", { "Retry-After": "1" });
+function unavailable(why = "The database does not answer"): Problem {
+  return new Problem(503, "unavailable", `${why}. Try again.`, { "Retry-After": "1" });
 }

@@ -14,12 +14,21 @@ export interface Settings {
   readonly products: number;
   /** PostgreSQL server instead of PGlite. `DATABASE_URL` */
   readonly databaseUrl: string | undefined;
+  /** Redis or Valkey as a shared layer instead of the disk. `REDIS_URL` */
+  readonly redisUrl: string | undefined;
+  /** Memcached as a shared layer instead of the disk; with Redis too, the nearer of the two. `MEMCACHED_URL` */
+  readonly memcachedUrl: string | undefined;
   /** [3000, or a free port when that is taken] `PORT`; 0: a free port. */
   readonly port: number | undefined;
   /** [127.0.0.1] `HOST` */
   readonly host: string;
   /** Needed to call `/cache/*` from anywhere but this machine. `ADMIN_TOKEN` */
   readonly adminToken: string | undefined;
+}
+
+/** The service in several processes. From the arguments. */
+export interface FleetSettings {
+  readonly processes: number;
 }
 
 /** How a replay is done. From the arguments. */
@@ -40,7 +49,11 @@ export interface ReplaySettings {
 /** The repository, two folders up. */
 export const ROOT = resolve(import.meta.dirname, "../..");
 
+/** Runs this file's program as one of several processes: given by the first of them to the others. */
+export const WORKER = "--worker";
+
 export const USAGE = `npm start                                  the shop as an HTTP service
+npm start -- --processes <n>               the same in n processes (1 to 16), and a demonstration of coherence
 npm start -- --replay <trace> [options]    drive it with a recorded access trace
   <trace>            a name out of traces/, or the path of a .u32, .u32.gz or .u32.xz file
   --requests <n>     replay the first n requests [all]
@@ -48,7 +61,8 @@ npm start -- --replay <trace> [options]    drive it with a recorded access trace
   --memory <n|n%>    bound of the memory layer, in entries or in a share of the keys touched [10%]
   --concurrency <n>  requests under way at a time [1; 8 with --http]
   --http             ask through HTTP on the loopback instead of in this process
-Environment: PORT, HOST, SHOP_DATA, SHOP_PRODUCTS, DATABASE_URL, ADMIN_TOKEN (see examples/README.md)`;
+Environment: PORT, HOST, SHOP_DATA, SHOP_PRODUCTS, DATABASE_URL, REDIS_URL, MEMCACHED_URL, ADMIN_TOKEN
+(see examples/README.md)`;
 
 /** Reads the environment. @throws {SettingError} naming the variable. */
 export function settingsOf(env: Readonly<Record<string, string | undefined>>): Settings {
@@ -56,16 +70,47 @@ export function settingsOf(env: Readonly<Record<string, string | undefined>>): S
     data: resolve(ROOT, env.SHOP_DATA || ".cache/shop"),
     products: whole(env.SHOP_PRODUCTS || "100000", "SHOP_PRODUCTS", 10, 10_000_000),
     databaseUrl: env.DATABASE_URL || undefined,
+    redisUrl: env.REDIS_URL ? checkedUrl(env.REDIS_URL, "REDIS_URL", REDIS) : undefined,
+    memcachedUrl: env.MEMCACHED_URL ? checkedUrl(env.MEMCACHED_URL, "MEMCACHED_URL", MEMCACHED) : undefined,
     port: env.PORT === undefined || env.PORT === "" ? undefined : whole(env.PORT, "PORT", 0, 65_535),
     host: env.HOST || "127.0.0.1",
     adminToken: env.ADMIN_TOKEN || undefined,
   };
 }
 
-/** Reads the arguments: a replay, `"help"`, or `"serve"`. @throws {SettingError} naming the argument. */
-export function commandOf(args: readonly string[]): ReplaySettings | "serve" | "help" {
-  const values = parsed(args);
+const REDIS = {
+  pattern: /^(rediss?|valkeys?):\/\//,
+  expected: "a URL such as redis://user:password@host:6379/0, or rediss:// for TLS",
+};
+const MEMCACHED = {
+  pattern: /^(memcached?:\/\/)?[^/@\s]+$/,
+  expected: "an address such as memcached://host:11211 (several: separated by commas)",
+};
+
+/** Checked here although the drivers check as well: what they would say names their option, not the variable. */
+function checkedUrl(url: string, name: string, { pattern, expected }: typeof REDIS): string {
+  // The value is not shown, because there may be a password in it.
+  if (!pattern.test(url) || (pattern === REDIS.pattern && !URL.canParse(url)))
+    throw new SettingError(`${name} cannot be used: expected ${expected}.`);
+  return url;
+}
+
+/**
+ * Reads the arguments: a replay, several processes, `"help"`, or `"serve"`.
+ * @throws {SettingError} naming the argument.
+ */
+export function commandOf(
+  args: readonly string[],
+): ReplaySettings | FleetSettings | "worker" | "serve" | "help" {
+  // Not among the options, because nobody gives it but this program.
+  if (args.length === 1 && args[0] === WORKER) return "worker";
+  const { processes, ...values } = parsed(args);
   if (values.help) return "help";
+  if (processes !== undefined) {
+    const other = Object.keys(values)[0];
+    if (other !== undefined) throw new SettingError(`--${other} does not go with --processes.\n\n${USAGE}`);
+    return { processes: whole(processes, "--processes", 1, 16) };
+  }
   if (values.replay === undefined) {
     const needless = Object.keys(values)[0];
     if (needless !== undefined) throw new SettingError(`--${needless} needs --replay <trace>.\n\n${USAGE}`);
@@ -87,6 +132,7 @@ function parsed(args: readonly string[]) {
   const flag = { type: "boolean" } as const;
   try {
     const options = {
+      processes: text,
       replay: text,
       requests: text,
       rate: text,

@@ -4,10 +4,11 @@ import {
   type Cache,
   type Collection,
   createCache,
+  type Logger,
   type MemoryLayer,
   memory,
+  type StoreLayer,
 } from "caching-universal";
-import { disk } from "caching-universal/disk";
 import { postgres } from "caching-universal/postgres";
 import { z } from "zod";
 import type { Database } from "./database.ts";
@@ -48,6 +49,8 @@ export const PAGE = 20;
 export interface Shop {
   readonly database: Database;
   readonly cache: Cache;
+  /** Names of its layers, from near to far. */
+  readonly layers: readonly string[];
   readonly products: Collection<Product, number>;
   user(id: number, report: Report): Promise<User | undefined>;
   orders(user: number, report: Report): Promise<readonly Order[]>;
@@ -65,21 +68,29 @@ export interface Shop {
 /** How the shop caches. */
 export interface ShopOptions {
   readonly database: Database;
-  /** Folder of the disk layer. */
-  readonly cacheFolder: string;
+  /** L2: stores that outlive the process, from near to far. */
+  readonly stores: readonly StoreLayer[];
+  /** Names the cache in its stores ["shop"]. */
+  readonly name?: string;
   /** L1 [64 MB]. */
   readonly memory?: MemoryLayer;
+  /** Where the cache speaks of trouble [the process's warnings]. */
+  readonly logger?: Logger;
 }
 
-/** Opens the shop on its database: memory over a disk layer that outlives the process. */
+/** Opens the shop on its database: memory over stores that outlive the process. */
 export function openShop({
   database,
-  cacheFolder,
+  stores,
+  name = "shop",
   memory: l1 = memory({ maxBytes: "64mb" }),
+  logger,
 }: ShopOptions): Shop {
+  const warn = logger ?? ((line) => process.emitWarning(line));
   const cache = createCache({
-    name: "shop",
-    layers: [l1, disk({ path: cacheFolder, maxBytes: "2gb" })],
+    name,
+    layers: [l1, ...stores],
+    logger,
     ttl: "1h",
     grace: "1h",
     policies: {
@@ -89,13 +100,13 @@ export function openShop({
       search: { ttl: "1m", grace: "1h", swr: true },
       // Costs a scan of all orders: refreshed in the last fifth of its life, so that nobody waits for it.
       report: { ttl: "1m", grace: "1h", swr: true, eager: 0.8 },
-      // Somebody's own data: never served stale, never written to disk.
+      // Somebody's own data: never served stale, never written to a store.
       personal: { ttl: "5m", grace: 0, l2: false },
     },
   });
 
   const products = cache.collection<Product, number>("product", {
-    source: postgres<Product, number>(database, { table: "shop_products", key: "id" }),
+    source: postgres<Product, number>(database, { table: "shop_products", key: "id", keyType: "int" }),
     schema: Product,
     policy: "catalog",
     tags: (product) => ["products", `category:${product.category}`],
@@ -113,6 +124,7 @@ export function openShop({
   return {
     database,
     cache,
+    layers: ["memory", ...stores.map((store) => store.name)],
     products,
     user: (id, report) =>
       cache.getOrSet(["user", id], () => findUser(database, id), {
@@ -134,10 +146,16 @@ export function openShop({
       }),
     sales: (report) => asking.run(report, () => sales()),
     async order(order) {
+      const tell = async () => {
+        await products.invalidate(order.lines.map((line) => line.product_id)); // their stock changed
+        await cache.invalidateTags([`orders:${order.user_id}`]);
+        await cache.invalidateTags(["sales"], { soft: true });
+      };
+      // Before it is written too: what the other processes cannot be told of is refused while nothing is done yet.
+      await tell();
       const placed = await placeOrder(database, order);
-      await products.invalidate(order.lines.map((line) => line.product_id)); // their stock changed
-      await cache.invalidateTags([`orders:${order.user_id}`]);
-      await cache.invalidateTags(["sales"], { soft: true });
+      // Once it is written, an error would have it ordered twice. What a layer missed now, it is told later.
+      await tell().catch((error) => warn(`Order ${placed.id}: ${error.message}`));
       return placed;
     },
     async saveProduct(product) {

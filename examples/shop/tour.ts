@@ -1,6 +1,7 @@
 /** Lines to paste into a shell, in the order in which they show what the cache does. */
-export function tour(address: string): string {
-  return `A shop over a database, cached by caching-universal in memory and on disk.
+export function tour(address: string, layers: readonly string[]): string {
+  const shared = layers.slice(1);
+  return `A shop over a database, cached by caching-universal in ${layers.join(", then ")}.
 The header Cache-Status of each answer tells which layer gave it. Paste, in this order:
 
   curl -i ${address}/products/42                      # the first time: fwd=miss, detail=database
@@ -24,6 +25,6 @@ The header Cache-Status of each answer tells which layer gave it. Paste, in this
   curl -X DELETE ${address}/cache/keys/product:42
   curl -X DELETE '${address}/cache/pattern?glob=product:*'
 
-Kill it with kill -9 and start it again: what was cached answers from the disk (detail=disk).
+Kill it with kill -9 and start it again: what was cached is still there (detail=${shared[0]}).
 `;
 }

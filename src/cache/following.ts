@@ -3,7 +3,7 @@ import { LayerError, reason } from "../base/errors.ts";
 import { globMatcher } from "../base/key.ts";
 import { Invalidations } from "../coherence/invalidations.ts";
 import { newGeneration } from "../coherence/local-log.ts";
-import type { Appended, Log, LogRecord, Position, TagPositions } from "../coherence/log.ts";
+import type { Appended, Log, LogHead, LogRecord, Position, TagPositions } from "../coherence/log.ts";
 import { within } from "./within.ts";
 
 /** How long the log is left alone after it could not be opened, in milliseconds. */
@@ -84,25 +84,40 @@ export class Following {
 
   open(): void {
     try {
+      // What the log tells before it is known where that began waits until it is.
+      let early: Appended[] | undefined = [];
+      const begin = (head: LogHead): void => {
+        this.invalidations.reset(head, []);
+        const records = early ?? [];
+        early = undefined;
+        this.#apply(records);
+      };
       const head = this.log.open({
         apply: (records) => {
-          for (const appended of records) this.invalidations.apply(appended);
-          this.#to.apply(records);
+          if (early === undefined) this.#apply(records);
+          else early.push(...records);
         },
-        reset: (to, why) => this.#reset(to, why),
+        reset: (to, why) => {
+          early = undefined;
+          this.#reset(to, why);
+        },
       });
-      const patterns = this.log.patterns();
-      if (!(head instanceof Promise) && !(patterns instanceof Promise)) {
-        this.invalidations.reset(head, patterns);
-        if (!this.log.shared) this.invalidations.floor = 0; // nothing is older than a log that began here
-        this.#follow();
+      if (head instanceof Promise) {
+        const opened = head.then(async (at) => {
+          begin(at);
+          // After the records from there on are heard: a pattern is either among them or in this list.
+          this.invalidations.load(await this.log.patterns());
+          this.#follow();
+        });
+        this.ready = opened.catch((error: unknown) => this.#notOpened(error));
         return;
       }
-      const opened = Promise.all([head, patterns]).then(([at, active]) => {
-        this.invalidations.reset(at, active);
-        this.#follow();
-      });
-      this.ready = opened.catch((error: unknown) => this.#notOpened(error));
+      begin(head);
+      const patterns = this.log.patterns();
+      if (patterns instanceof Promise) this.#await(patterns);
+      else this.invalidations.load(patterns);
+      if (!this.log.shared) this.invalidations.floor = 0; // nothing is older than a log that began here
+      if (!(patterns instanceof Promise)) this.#follow();
     } catch (error) {
       this.ready = Promise.resolve();
       this.#notOpened(error);
@@ -184,6 +199,11 @@ export class Following {
     this.#reopen?.cancel();
     this.#owedTimer?.cancel();
     await this.log.close();
+  }
+
+  #apply(records: readonly Appended[]): void {
+    for (const appended of records) this.invalidations.apply(appended);
+    this.#to.apply(records);
   }
 
   #follow(): void {

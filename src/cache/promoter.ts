@@ -27,9 +27,8 @@ export class Promoter {
     schema: StandardSchemaV1 | undefined,
   ): Entry | undefined | Promise<Entry | undefined> {
     const { entry: stored } = found;
-    const core = this.#core;
-    const known = core.invalidations;
-    if (!core.trusts()) return undefined; // P2: it may have been invalidated since the log was last heard
+    const known = this.#core.invalidations;
+    if (!this.#core.trusts()) return undefined; // P2: it may have been invalidated since the log was last heard
     if (stored.generation !== known.generation) return undefined;
     // Written by a process that knows the value in another shape: old and new ones live side by side.
     if (stored.shape !== 0 && flight.shape !== 0 && stored.shape !== flight.shape) return undefined;

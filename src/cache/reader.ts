@@ -264,8 +264,7 @@ export class Reader {
       : new Flight(key, resolved, core.invalidations.position, now, undefined, shapeOfCall(options));
     const retry = (): Promise<unknown> =>
       this.#get(key, resolved, options, since(past, core.invalidations.position), true);
-    const told = again ? undefined : retry;
-    const wait = this.#wait(flight, joined, resolved, options, undefined, told, options.stale === true);
+    const wait = this.#wait(flight, joined, resolved, options, undefined, again ? undefined : retry);
     if (!joined) {
       core.flights.addRead(flight);
       this.#runner.read(flight, options.stale === true);
@@ -369,7 +368,6 @@ export class Reader {
     options: ReadOptions,
     hit: ((value: unknown) => void) | undefined,
     retry: (() => Promise<unknown>) | undefined,
-    takesStale = true,
   ): Promise<unknown> {
     const core = this.#core;
     if (joined) {
@@ -387,7 +385,7 @@ export class Reader {
       if (outcome.state === "fresh") hit?.(outcome.value);
       return handOut(outcome.value, core.isolate);
     };
-    return awaitFlight(core, flight, resolved, options.signal, deliver, takesStale);
+    return awaitFlight(core, flight, resolved, options.signal, deliver);
   }
 
   #how(options: GetOrSetOptions | undefined, eager: boolean): How {
@@ -400,13 +398,14 @@ export class Reader {
   }
 }
 
+/** How most loads are done. */
+const PLAIN: How = { loads: true, fresh: false, eager: false, schema: undefined };
+const EAGER: How = { loads: true, fresh: false, eager: true, schema: undefined };
+
 /** A reach that also leaves aside what began before a position. */
 function since(past: Reach, position: Position): Reach {
   return position <= past.position ? past : { position, beyondMemory: past.beyondMemory };
 }
-/** How most loads are done. */
-const PLAIN: How = { loads: true, fresh: false, eager: false, schema: undefined };
-const EAGER: How = { loads: true, fresh: false, eager: true, schema: undefined };
 
 type Seen =
   | {

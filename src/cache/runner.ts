@@ -118,7 +118,7 @@ export class Runner {
         await core.following.whenReady();
         for (const { flight } of batch) flight.asOf = core.invalidations.position;
       }
-      // P2: whether what the stores hold was invalidated is only known while the log is heard.
+      // P2: whether what they hold was invalidated is only known while the log is heard.
       const usable = core.stores.length > 0 && core.trusts();
       if (usable && batch[0]?.flight.options.l2 === true)
         consulted = await this.#consult(batch, refresh, leases);

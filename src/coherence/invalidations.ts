@@ -181,7 +181,9 @@ export class Invalidations {
   #addPattern(record: ActivePattern["record"], position: Position): void {
     // A repeated invalidation of the same pattern replaces the older one when it covers it.
     this.#patterns = this.#patterns.filter(
-      (old) => !(same(old.record, record) && (record.soft !== true || old.record.soft === true)),
+      (old) =>
+        old.position !== position &&
+        !(same(old.record, record) && (record.soft !== true || old.record.soft === true)),
     );
     this.#patterns.push({ record, position, matches: this.matcher(record) });
     while (this.#patterns.length > MAX_PATTERNS) {

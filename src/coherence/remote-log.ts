@@ -54,17 +54,19 @@ export class RemoteLog implements Log {
   /** Generations it has been in, the last ones. */
   readonly #generations = new Set<string>();
   #heardAt = Number.NEGATIVE_INFINITY;
+  /** The last heartbeat that the server answered: when it was sent, and where the log stood. */
+  #confirmed = { sentAt: Number.NEGATIVE_INFINITY, position: 0 };
+  /** Records taken in one read: fewer after a read that took too long. */
+  #batch = BATCH;
   #joinNow = true;
   /** A record of its own that the server had taken is not in the history. */
   #ownLost = false;
-  /** Records did not follow on this position. */
-  #gapAfter: Position | undefined;
+  /** Records are missing after what was applied. */
+  #gap = false;
   /** Own records up to here were appended and not applied in time: until they are, nothing here is proved. */
   #behind: Position = 0;
   /** The last records of own appends that the server took and the follower has not come to. */
   readonly #own = new Map<Position, { readonly id: string; readonly at: number }>();
-  /** The latest head that a join told of, and when that was asked: heard of once it is applied. */
-  #promised: { readonly position: Position; readonly sentAt: number } | undefined;
   #waiters = new Set<Waiter>();
   #closed = false;
   #leaving = false;
@@ -176,11 +178,17 @@ export class RemoteLog implements Log {
   /** One acknowledgement when it is due, then one read. */
   async #step(): Promise<void> {
     const { clock } = this.#context;
-    if (this.#joinNow || clock.now() - this.#heardAt >= this.#heartbeat) await this.#join();
+    if (this.#joinNow || clock.now() - this.#confirmed.sentAt >= this.#heartbeat) await this.#join();
     const from = this.#applied?.position ?? 0;
-    const wait = Math.max(1, this.#heartbeat - (clock.now() - this.#heardAt));
-    const records = await this.#within(wait + STEP_TIMEOUT, this.#server.read(from, BATCH, wait));
-    this.#apply(records);
+    const wait = Math.max(1, this.#heartbeat - (clock.now() - this.#confirmed.sentAt));
+    const reading = this.#server.read(from, this.#batch, wait);
+    try {
+      this.#apply(await this.#within(wait + STEP_TIMEOUT, reading));
+    } catch (error) {
+      this.#batch = Math.max(1, Math.floor(this.#batch / 4));
+      throw error;
+    }
+    this.#batch = Math.min(BATCH, this.#batch * 2);
   }
 
   async #join(): Promise<void> {
@@ -190,10 +198,9 @@ export class RemoteLog implements Log {
     const head = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, this.#applied, this.#lease));
     // P7: the server took records of this process that are not in its history any more.
     const lost = this.#ownLost || [...this.#own].some(([at, own]) => at > head.position && own.at <= sentAt);
-    if (head.standing === "same" && this.#gapAfter !== this.#applied?.position && !lost) {
-      // P2: what it applied is right; that it is all there is, is true once it has come to the head.
-      this.#promised = { position: head.position, sentAt };
-      this.#keepPromise();
+    if (head.standing === "same" && !this.#gap && !lost) {
+      this.#confirmed = { sentAt, position: head.position };
+      this.#confirm();
       return;
     }
     if (head.standing === "other" || lost) {
@@ -204,14 +211,10 @@ export class RemoteLog implements Log {
         await this.#within(STEP_TIMEOUT, this.#server.renounce(head.generation, above));
       const again = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, undefined, this.#lease));
       this.#restart(again, sentAt, "the server lost a part of its history");
-    } else {
-      // Also when the server knows what was applied and has a gap right behind it.
-      const again =
-        head.standing === "same"
-          ? await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, undefined, this.#lease))
-          : head;
-      this.#restart(again, sentAt, "this process was away longer than the log remembers");
-    }
+    } else if (head.standing === "same") {
+      // What it applied is in this history, what followed is not: others found a part lost, and went on above it.
+      this.#restart(head, sentAt, "the log went on above a part that was lost");
+    } else this.#restart(head, sentAt, "this process was away longer than the log remembers");
   }
 
   #restart(head: ServerHead, sentAt: number, why: string): void {
@@ -220,22 +223,22 @@ export class RemoteLog implements Log {
     this.#wake();
   }
 
+  /** P2: what the server had when the heartbeat was sent has to be applied before it counts as heard. */
+  #confirm(): void {
+    const { sentAt, position } = this.#confirmed;
+    if ((this.#applied?.position ?? 0) >= position && sentAt > this.#heardAt) this.#heardAt = sentAt;
+  }
+
   #start(head: ServerHead, sentAt: number): void {
     this.#enter(head.generation);
     this.#applied = { position: head.position, id: head.id };
     this.#behind = Math.min(this.#behind, head.position);
     this.#heardAt = sentAt;
+    this.#confirmed = { sentAt, position: head.position };
     this.#joinNow = true; // to acknowledge what it starts with, now that the follower has it
-    this.#gapAfter = undefined;
+    this.#gap = false;
     this.#own.clear();
     this.#ownLost = false;
-    this.#promised = undefined;
-  }
-
-  #keepPromise(): void {
-    if (this.#promised === undefined || (this.#applied?.position ?? 0) < this.#promised.position) return;
-    this.#heardAt = Math.max(this.#heardAt, this.#promised.sentAt);
-    this.#promised = undefined;
   }
 
   #enter(generation: string): void {
@@ -255,7 +258,7 @@ export class RemoteLog implements Log {
       if (last !== undefined && position !== last.position + 1) {
         // A gap: records are missing, or this is another history. The next join tells which.
         this.#joinNow = true;
-        this.#gapAfter = last.position;
+        this.#gap = true;
         break;
       }
       const own = this.#own.get(position);
@@ -271,7 +274,7 @@ export class RemoteLog implements Log {
     }
     if (fresh.length === 0 || this.#closed) return;
     this.#applied = last;
-    this.#keepPromise();
+    this.#confirm();
     this.#follower?.apply(fresh);
     this.#wake();
   }

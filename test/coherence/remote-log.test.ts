@@ -163,6 +163,21 @@ describe("a follower of a remote log", () => {
     expect(two.follower.resets.at(-1)?.head.generation).toBe(one.head.generation);
   });
 
+  it("whose reads hang while its heartbeats are answered is not up to date (P2)", async () => {
+    const { server, clock, one, two } = await following();
+    await appended(clock, one.log.append(keys("a")));
+    server.hang("read");
+    await clock.advance(600);
+    const append = one.log.append(keys("b"));
+    await clock.advance(300);
+    await append;
+    await clock.advance(6_000);
+    expect(two.log.lag()).toBeGreaterThan(5_000);
+    server.heal();
+    await clock.advance(2_000);
+    expect(two.log.lag()).toBeLessThanOrEqual(500);
+  });
+
   it("that does not hear in time of what it appended is behind: nothing is proved until it is", async () => {
     const { server, clock, one } = await following();
     server.hang("read");

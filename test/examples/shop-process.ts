@@ -18,6 +18,8 @@ export interface Answered {
 export interface Service {
   readonly address: string;
   output(): string;
+  /** Waits until it has printed something. */
+  printed(pattern: RegExp | string): Promise<RegExpMatchArray>;
   ask(method: string, path: string, body?: unknown): Promise<Answered>;
   /** Statements its database ran so far. */
   statements(): Promise<number>;
@@ -25,8 +27,13 @@ export interface Service {
   end(signal: NodeJS.Signals): Promise<number | null>;
 }
 
-function launch(data: string, args: readonly string[]) {
-  const env = { PATH: process.env.PATH, SHOP_DATA: data, SHOP_PRODUCTS: "500", PORT: "0" };
+/** Starts the program; `end` it, or wait until it has ended. `env`: settings besides those of all tests. */
+export function launch(
+  data: string,
+  args: readonly string[],
+  more: Readonly<Record<string, string | undefined>> = {},
+) {
+  const env = { PATH: process.env.PATH, SHOP_DATA: data, SHOP_PRODUCTS: "500", PORT: "0", ...more };
   const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
   const ended = new Promise<number | null>((done) => child.once("close", done));
   let output = "";
@@ -51,7 +58,13 @@ function launch(data: string, args: readonly string[]) {
         fail(new Error(`The shop ended with ${code} before "${pattern}":\n${output}`)),
       );
     });
-  return { child, ended, printed, output: () => output };
+  return {
+    child,
+    ended,
+    printed,
+    output: () => output,
+    end: (signal: NodeJS.Signals) => kill(child, ended, signal),
+  };
 }
 
 async function kill(child: ChildProcess, ended: Promise<number | null>, signal: NodeJS.Signals) {
@@ -60,17 +73,34 @@ async function kill(child: ChildProcess, ended: Promise<number | null>, signal: 
 }
 
 /** Starts the service on a free port and waits for its address, or for another text and then kills it. */
-export async function start(data: string): Promise<Service>;
-export async function start(data: string, early: { until: string; kill: true }): Promise<undefined>;
-export async function start(data: string, early?: { until: string }): Promise<Service | undefined> {
-  const { child, ended, printed, output } = launch(data, []);
-  if (early !== undefined) {
-    await printed(early.until);
-    await kill(child, ended, "SIGKILL");
+export async function start(data: string, how?: { env: Readonly<Record<string, string>> }): Promise<Service>;
+export async function start(data: string, how: { until: string; kill: true }): Promise<undefined>;
+export async function start(
+  data: string,
+  how: { env?: Readonly<Record<string, string>>; until?: string } = {},
+): Promise<Service | undefined> {
+  const { printed, output, end } = launch(data, [], how.env);
+  if (how.until !== undefined) {
+    await printed(how.until);
+    await end("SIGKILL");
     return undefined;
   }
   const address = (await printed(/Listening on (\S+)\n/))[1] ?? "";
-  const ask = async (method: string, path: string, body?: unknown): Promise<Answered> => {
+  const ask = asker(address);
+  return {
+    address,
+    output,
+    printed,
+    ask,
+    statements: async () =>
+      ((await ask("GET", "/cache/stats")).body as { database: { statements: number } }).database.statements,
+    end,
+  };
+}
+
+/** Asks the service at an address. */
+export function asker(address: string): Service["ask"] {
+  return async (method, path, body) => {
     const sent =
       body === undefined
         ? {}
@@ -86,21 +116,14 @@ export async function start(data: string, early?: { until: string }): Promise<Se
       body: json ? JSON.parse(text) : undefined,
     };
   };
-  return {
-    address,
-    output,
-    ask,
-    statements: async () =>
-      ((await ask("GET", "/cache/stats")).body as { database: { statements: number } }).database.statements,
-    end: (signal) => kill(child, ended, signal),
-  };
 }
 
 /** Runs the shop with arguments to its end. */
 export async function run(
   data: string,
   args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<{ code: number | null; output: string }> {
-  const { ended, output } = launch(data, args);
+  const { ended, output } = launch(data, args, env);
   return { code: await ended, output: output() };
 }

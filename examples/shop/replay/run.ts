@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type Answer, memory } from "caching-universal";
+import { disk } from "caching-universal/disk";
 import { shopApp } from "../app.ts";
 import { answerOf } from "../cache-status.ts";
 import { openData } from "../data.ts";
@@ -27,7 +28,7 @@ export async function runReplay(settings: Settings, replay: ReplaySettings): Pro
   await rm(folder, { recursive: true, force: true });
   const shop = openShop({
     database: data.database,
-    cacheFolder: folder,
+    stores: [disk({ path: folder, maxBytes: "2gb" })],
     // Bounded by entries alone, as the figure says.
     memory: memory({ maxEntries: entries, maxBytes: Number.POSITIVE_INFINITY }),
   });

@@ -13,16 +13,21 @@ const SHAPE = 8;
 const TAGS = 16;
 /** `asOf` is a double, because it does not fit into 48 bits. */
 const WIDE = 32;
-/** 48 bits, all ones: without end. */
-export const INFINITE = 2 ** 48 - 1;
-/** Type, flags, and three numbers of six bytes. */
-const FIXED = 20;
+/** The generation is the bytes that its name is the base64url text of. */
+const PACKED = 64;
+/** 40 bits, all ones: a span without end. */
+export const INFINITE = 2 ** 40 - 1;
+/** Type, flags, storedAt (6 bytes), ttl (5), asOf (6). */
+const FIXED = 19;
+/** Where ttl and asOf are. */
+const TTL_AT = 8;
+const AS_OF_AT = 13;
+const LARGEST_AS_OF = 2 ** 48 - 1;
 
 /** An entry in the binary layout of docs/redis.md. The server fills in `storedAt`. */
 export function encodeBinary(entry: StoredEntry, { ttl, grace }: Lifetime): EncodedRecord {
-  const generation = Buffer.from(entry.generation);
-  if (generation.length > 255) throw new RefusedError("A generation's name takes at most 255 bytes.");
-  const wide = !Number.isInteger(entry.asOf) || entry.asOf < 0 || entry.asOf > INFINITE;
+  const { packed, bytes: generation } = generationBytes(entry.generation);
+  const wide = !Number.isInteger(entry.asOf) || entry.asOf < 0 || entry.asOf > LARGEST_AS_OF;
   const sliding = Math.ceil(entry.sliding);
   const tags = entry.tags.map((tag) => Buffer.from(tag));
   const flags =
@@ -31,20 +36,21 @@ export function encodeBinary(entry: StoredEntry, { ttl, grace }: Lifetime): Enco
     (entry.cost > 0 ? COST : 0) |
     (entry.shape === 0 ? 0 : SHAPE) |
     (tags.length > 0 ? TAGS : 0) |
-    (wide ? WIDE : 0);
-  const most = FIXED + 2 + 6 + 6 + 4 + 4 + 1 + generation.length + 5;
+    (wide ? WIDE : 0) |
+    (packed ? PACKED : 0);
+  const most = FIXED + 2 + 5 + 1 + generation.length + 5 + 2 + 4 + 5;
   const size = tags.reduce((sum, tag) => sum + 5 + tag.length, most + entry.value.length);
   const record = Buffer.allocUnsafe(size);
   record[0] = ENTRY;
   record[1] = flags;
   record.writeUIntBE(0, 2, 6);
-  let at = record.writeUIntBE(ttl === Number.POSITIVE_INFINITY ? INFINITE : ttl, 8, 6);
+  let at = record.writeUIntBE(Math.min(ttl, INFINITE), TTL_AT, 5);
   at = wide ? record.writeDoubleBE(entry.asOf, at) : record.writeUIntBE(entry.asOf, at, 6);
-  if (grace > 0) at = record.writeUIntBE(grace === Number.POSITIVE_INFINITY ? INFINITE : grace, at, 6);
+  if (grace > 0) at = record.writeUIntBE(Math.min(grace, INFINITE), at, 5);
   at = record.writeUInt8(generation.length, at);
   at += generation.copy(record, at);
-  if (sliding > 0) at = record.writeUIntBE(Math.min(sliding, INFINITE), at, 6);
-  if (entry.cost > 0) at = record.writeFloatBE(entry.cost, at);
+  if (sliding > 0) at = record.writeUIntBE(Math.min(sliding, INFINITE), at, 5);
+  if (entry.cost > 0) at = record.writeUInt16BE(shortFloat(entry.cost), at);
   if (entry.shape !== 0) at = record.writeUInt32BE(entry.shape, at);
   if (tags.length > 0) {
     at = writeCount(record, tags.length, at);
@@ -62,32 +68,20 @@ export function decodeBinary(record: Buffer, start: number, now: number): FoundE
   if (record[start] !== ENTRY || record.length < start + FIXED + 1) return undefined;
   const flags = record[start + 1] ?? 0;
   const age = Math.max(0, now - record.readUIntBE(start + 2, 6));
-  const ttl = span(record.readUIntBE(start + 8, 6));
-  if (flags !== 0) return decodeFull(record, start, flags, ttl, age);
+  const ttl = span(record.readUIntBE(start + TTL_AT, 5));
+  if ((flags & ~PACKED) !== 0) return decodeFull(record, start, flags, ttl, age);
   // Most entries: nothing but the facts that every entry has.
-  const at = start + FIXED + 1 + (record[start + FIXED] ?? 0);
+  const from = start + FIXED + 1;
+  const at = from + (record[start + FIXED] ?? 0);
   if (at > record.length) return undefined;
-  const asOf = record.readUIntBE(start + 14, 6);
-  const generation = generationOf(record, start + FIXED + 1, at);
+  const asOf = record.readUIntBE(start + AS_OF_AT, 6);
+  const generation = generationOf(record, from, at, flags);
   const value = record.subarray(at);
   const entry = { value, ttl, grace: 0, asOf, generation, tags: NO_TAGS, cost: 0, sliding: 0, shape: 0 };
   return { entry, age };
 }
 
 const NO_TAGS: readonly string[] = Object.freeze([]);
-
-/** Nearly all entries are of one generation: its text is made once. */
-let lastGeneration = { bytes: Buffer.alloc(0), text: "" };
-
-function generationOf(record: Buffer, from: number, to: number): string {
-  const { bytes, text } = lastGeneration;
-  if (bytes.length === to - from && record.compare(bytes, 0, bytes.length, from, to) === 0) return text;
-  lastGeneration = {
-    bytes: Buffer.from(record.subarray(from, to)),
-    text: record.toString("utf8", from, to),
-  };
-  return lastGeneration.text;
-}
 
 function decodeFull(
   record: Buffer,
@@ -100,10 +94,6 @@ function decodeFull(
   const number = (bytes: number): number => {
     at += bytes;
     return record.readUIntBE(at - bytes, bytes);
-  };
-  const float = (): number => {
-    at += 4;
-    return record.readFloatBE(at - 4);
   };
   const skip = (length: number): number => {
     if (at + length > record.length) throw new RangeError("cut off");
@@ -122,15 +112,15 @@ function decodeFull(
   };
   // What is cut off ends in a RangeError of one of these reads.
   try {
-    let asOf = record.readUIntBE(start + 14, 6);
+    let asOf = record.readUIntBE(start + AS_OF_AT, 6);
     if ((flags & WIDE) !== 0) {
-      asOf = record.readDoubleBE(start + 14);
+      asOf = record.readDoubleBE(start + AS_OF_AT);
       at += 2;
     }
-    const grace = (flags & GRACE) === 0 ? 0 : span(number(6));
-    const generation = generationOf(record, skip(number(1)), at);
-    const sliding = (flags & SLIDING) === 0 ? 0 : span(number(6));
-    const cost = (flags & COST) === 0 ? 0 : float();
+    const grace = (flags & GRACE) === 0 ? 0 : span(number(5));
+    const generation = generationOf(record, skip(number(1)), at, flags);
+    const sliding = (flags & SLIDING) === 0 ? 0 : span(number(5));
+    const cost = (flags & COST) === 0 ? 0 : longFloat(number(2));
     const shape = (flags & SHAPE) === 0 ? 0 : number(4);
     const tags: string[] = [];
     if ((flags & TAGS) !== 0) for (let left = count(); left > 0; left--) tags.push(text(count()));
@@ -140,6 +130,19 @@ function decodeFull(
     if (error instanceof RangeError) return undefined;
     throw error;
   }
+}
+
+/** Nearly all entries are of one generation: its text is made once. */
+let read = { packed: false, bytes: Buffer.alloc(0), name: "" };
+
+function generationOf(record: Buffer, from: number, to: number, flags: number): string {
+  const packed = (flags & PACKED) !== 0;
+  const { bytes } = read;
+  const same = read.packed === packed && bytes.length === to - from;
+  if (same && record.compare(bytes, 0, bytes.length, from, to) === 0) return read.name;
+  const name = record.toString(packed ? "base64url" : "utf8", from, to);
+  read = { packed, bytes: Buffer.from(record.subarray(from, to)), name };
+  return name;
 }
 
 /** Where the entry behind a lease begins. */
@@ -157,4 +160,31 @@ function writeCount(record: Buffer, count: number, at: number): number {
   let next = at;
   for (; left > 127; left = Math.floor(left / 128)) next = record.writeUInt8((left % 128) | 128, next);
   return record.writeUInt8(left, next);
+}
+
+let last = { name: "", packed: false, bytes: Buffer.alloc(0) };
+
+/** A generation as records have it. All entries of a process are of the same one, as a rule. */
+export function generationBytes(name: string): { readonly packed: boolean; readonly bytes: Buffer } {
+  if (last.name === name) return last;
+  const plain = Buffer.from(name);
+  const short = Buffer.from(name, "base64url");
+  const packed = short.toString("base64url") === name;
+  const bytes = packed ? short : plain;
+  if (bytes.length > 255) throw new RefusedError("A generation's name takes at most 255 bytes.");
+  last = { name, packed, bytes };
+  return last;
+}
+
+const floats = new DataView(new ArrayBuffer(4));
+
+/** The upper half of a single float, rounded: within 0.4 percent, which is enough for a cost. */
+function shortFloat(value: number): number {
+  floats.setFloat32(0, Math.min(value, 1e38));
+  return (floats.getUint32(0) + 0x7fff + (floats.getUint16(0) & 1)) >>> 16;
+}
+
+function longFloat(short: number): number {
+  floats.setUint32(0, short * 65_536);
+  return floats.getFloat32(0);
 }

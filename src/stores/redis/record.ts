@@ -53,7 +53,7 @@ function decode(record: Buffer, now: number): FoundEntry | undefined {
   }
 }
 
-/** Whole milliseconds; what does not fit (8,900 years) has no end. */
+/** Whole milliseconds; what does not fit (34 years) has no end. */
 export function wholeSpan(ms: number): number {
   const whole = Math.ceil(ms);
   return whole >= INFINITE ? Number.POSITIVE_INFINITY : whole;

@@ -8,8 +8,8 @@ import { readScript } from "./scripts.ts";
 
 /** Most keys of one script call. */
 const MOST_KEYS = 128;
-/** Bytes that one script call should answer: the server does nothing else meanwhile. */
-const ENOUGH_BYTES = 512 * 1024;
+/** Parts of a reply before the records. */
+const HEAD = 2;
 
 /** What decides how a key is read; only equal ones travel together. */
 export interface Want {
@@ -34,8 +34,6 @@ export class RedisReader {
   readonly #node = randomBytes(9).toString("base64url");
   #serial = 0;
   #waiting = new Map<string, { readonly want: Want; readonly list: Waiting[] }>();
-  /** What a record has taken lately, so that a call of large ones stays short. */
-  #usualSize = 1_024;
 
   constructor(link: RedisLink, layout: Layout) {
     this.#link = link;
@@ -62,11 +60,9 @@ export class RedisReader {
     const groups = this.#waiting;
     this.#waiting = new Map();
     for (const { want, list } of groups.values())
-      for (const same of this.#link.cluster ? bySlot(list) : [list]) {
-        const step = Math.max(1, Math.min(MOST_KEYS, Math.floor(ENOUGH_BYTES / this.#usualSize)));
-        for (let from = 0; from < same.length; from += step)
-          void this.#call(same.length <= step ? same : same.slice(from, from + step), want);
-      }
+      for (const same of this.#link.cluster ? bySlot(list) : [list])
+        for (let from = 0; from < same.length; from += MOST_KEYS)
+          void this.#call(same.length <= MOST_KEYS ? same : same.slice(from, from + MOST_KEYS), want);
   }
 
   async #call(list: readonly Waiting[], want: Want): Promise<void> {
@@ -78,29 +74,28 @@ export class RedisReader {
           : [String(Math.ceil(want.lease)), want.refresh ? "1" : "0", token, this.#layout];
       const keys = list.map(({ key }) => key);
       const reply = await this.#link.run(readScript, keys, args);
-      this.#answer(list, reply, token);
+      this.#answer(list, want, reply, token);
     } catch (error) {
       for (const { reject } of list) reject(error);
     }
   }
 
-  #answer(list: readonly Waiting[], reply: Reply, token: string): void {
-    if (!Array.isArray(reply)) throw new StoreError("Redis gave another answer than the script's.");
-    const now = Number(reply[list.length]);
-    const letters = token === "" ? "" : String(reply[list.length + 1]);
-    let bytes = 0;
-    for (const [index, { resolve }] of list.entries()) {
-      const record: unknown = reply[index];
+  #answer(list: readonly Waiting[], want: Want, reply: Reply, token: string): void {
+    if (!Array.isArray(reply) || reply.length <= HEAD)
+      throw new StoreError("Redis gave another answer than the script's.");
+    const now = Number(reply[0]);
+    const letters = token === "" ? "" : String(reply[1]);
+    const answered = reply.length - HEAD;
+    // Asked for before anything is decoded, so that the server is not left waiting.
+    if (answered < list.length) void this.#call(list.slice(answered), want);
+    for (let index = 0; index < answered; index++) {
+      const record: unknown = reply[HEAD + index];
       const letter = letters[index];
-      if (Buffer.isBuffer(record)) bytes += record.length;
-      resolve({
+      list[index]?.resolve({
         found: Buffer.isBuffer(record) ? decodeRecord(record, now) : undefined,
         lease: letter === "t" ? token : letter === "b" ? "busy" : undefined,
       });
     }
-    const size = bytes / list.length;
-    // Large ones are noticed at once, and forgotten slowly.
-    this.#usualSize = size > this.#usualSize ? size : this.#usualSize * 0.95 + size * 0.05;
   }
 }
 

@@ -3,7 +3,7 @@ import type { Position } from "../../coherence/log.ts";
 import type { FillResult, ReadOptions, Store, StoredEntry, StoreRead, StoreStats } from "../store.ts";
 import { keySlot } from "./key-slot.ts";
 import { encodeRecord, type Layout, wholeSpan } from "./record.ts";
-import { INFINITE } from "./record-binary.ts";
+import { generationBytes, INFINITE } from "./record-binary.ts";
 import { plainText } from "./record-json.ts";
 import type { RedisLink, Reply, Script } from "./redis-link.ts";
 import { RedisReader } from "./redis-reader.ts";
@@ -66,6 +66,9 @@ export class RedisStore implements Store {
     const { signal, lease } = options;
     signal?.throwIfAborted();
     const want = { lease, refresh: options.refresh === true };
+    const [first] = keys;
+    if (keys.length === 1 && first !== undefined && signal === undefined)
+      return [await this.#reader.read(this.#prefix + first, want)];
     const reads = Promise.all(keys.map((key) => this.#reader.read(this.#prefix + key, want)));
     if (signal === undefined) return reads;
     return this.#abortable(keys, reads, signal);
@@ -133,7 +136,8 @@ export class RedisStore implements Store {
 
   async clear(keep: string): Promise<void> {
     this.#assertOpen();
-    const args = [keep, plainText(keep).slice(1, -1)];
+    const { packed, bytes } = generationBytes(keep);
+    const args = [keep, plainText(keep).slice(1, -1), packed ? bytes : ""];
     for await (const found of walk(this.#link, this.#prefix)) {
       this.#assertOpen();
       await this.#inSteps(found.map(sized), (step) => this.#link.run(clearScript, step.map(keyOf), args));

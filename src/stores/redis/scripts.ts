@@ -3,8 +3,8 @@ import type { Script } from "./redis-link.ts";
 
 /** lua/clear.lua */
 export const clearScript: Script = {
-  sha: "d90e34eb27794ff16d9c4345c11968638e94d227",
-  text: `local INFINITE = 281474976710655
+  sha: "0364a563260c1e3fbf705b5761851dc7a7dda97a",
+  text: `local INFINITE = 1099511627775
 local HEAD = 511
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -27,20 +27,21 @@ at = 10 + length
 if #r.token < length then return nil end
 end
 r.at = at
-if string.byte(record, at) ~= 1 or #record < at + 20 then return r.token and r end
-local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I6I6', record, at + 1)
+if string.byte(record, at) ~= 1 or #record < at + 19 then return r.token and r end
+local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I5I6', record, at + 1)
 if bit.band(flags, 32) ~= 0 then
-if #record < at + 22 then return r.token and r end
-as_of, next = struct.unpack('>d', record, at + 14)
+if #record < at + 21 then return r.token and r end
+as_of, next = struct.unpack('>d', record, at + 13)
 end
 local grace = 0
 if bit.band(flags, 1) ~= 0 then
-if #record < next + 6 then return r.token and r end
-grace, next = struct.unpack('>I6', record, next)
+if #record < next + 5 then return r.token and r end
+grace, next = struct.unpack('>I5', record, next)
 end
 local length = string.byte(record, next)
 if not length then return r.token and r end
 r.stored_at, r.ttl, r.grace, r.as_of = stored_at, span(ttl), span(grace), as_of
+r.packed = bit.band(flags, 64) ~= 0
 r.generation = string.sub(record, next + 1, next + length)
 return r
 end
@@ -94,7 +95,7 @@ end
 local function stamped(entry, stored_at, ttl)
 if string.byte(entry, 1) == 1 then
 return string.sub(entry, 1, 2) .. struct.pack('>I6', stored_at)
-.. (ttl and struct.pack('>I6', ttl) .. string.sub(entry, 15) or string.sub(entry, 9))
+.. (ttl and struct.pack('>I5', ttl) .. string.sub(entry, 14) or string.sub(entry, 9))
 end
 if not ttl then return string.sub(entry, 1, 12) .. whole(stored_at) .. string.sub(entry, 26) end
 return '{"storedAt":' .. whole(stored_at) .. ',"ttl":' .. (ttl == INFINITE and 'null' or whole(ttl))
@@ -121,7 +122,7 @@ end
 local removed = 0
 for _, key in ipairs(KEYS) do
 local r = head(key)
-if r and r.stored_at and r.generation ~= (r.json and ARGV[2] or ARGV[1]) then
+if r and r.stored_at and r.generation ~= ARGV[r.json and 2 or r.packed and 3 or 1] then
 removed = removed + 1
 strip(key, r)
 end
@@ -131,8 +132,8 @@ return removed`,
 
 /** lua/expire.lua */
 export const expireScript: Script = {
-  sha: "9d4d5c91a1a17ddf6f0d01e59115b659edfc9ae0",
-  text: `local INFINITE = 281474976710655
+  sha: "772ffe7b6a4671fe12ce57a681dffc77a793d2f3",
+  text: `local INFINITE = 1099511627775
 local HEAD = 511
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -155,20 +156,21 @@ at = 10 + length
 if #r.token < length then return nil end
 end
 r.at = at
-if string.byte(record, at) ~= 1 or #record < at + 20 then return r.token and r end
-local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I6I6', record, at + 1)
+if string.byte(record, at) ~= 1 or #record < at + 19 then return r.token and r end
+local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I5I6', record, at + 1)
 if bit.band(flags, 32) ~= 0 then
-if #record < at + 22 then return r.token and r end
-as_of, next = struct.unpack('>d', record, at + 14)
+if #record < at + 21 then return r.token and r end
+as_of, next = struct.unpack('>d', record, at + 13)
 end
 local grace = 0
 if bit.band(flags, 1) ~= 0 then
-if #record < next + 6 then return r.token and r end
-grace, next = struct.unpack('>I6', record, next)
+if #record < next + 5 then return r.token and r end
+grace, next = struct.unpack('>I5', record, next)
 end
 local length = string.byte(record, next)
 if not length then return r.token and r end
 r.stored_at, r.ttl, r.grace, r.as_of = stored_at, span(ttl), span(grace), as_of
+r.packed = bit.band(flags, 64) ~= 0
 r.generation = string.sub(record, next + 1, next + length)
 return r
 end
@@ -222,7 +224,7 @@ end
 local function stamped(entry, stored_at, ttl)
 if string.byte(entry, 1) == 1 then
 return string.sub(entry, 1, 2) .. struct.pack('>I6', stored_at)
-.. (ttl and struct.pack('>I6', ttl) .. string.sub(entry, 15) or string.sub(entry, 9))
+.. (ttl and struct.pack('>I5', ttl) .. string.sub(entry, 14) or string.sub(entry, 9))
 end
 if not ttl then return string.sub(entry, 1, 12) .. whole(stored_at) .. string.sub(entry, 26) end
 return '{"storedAt":' .. whole(stored_at) .. ',"ttl":' .. (ttl == INFINITE and 'null' or whole(ttl))
@@ -266,8 +268,8 @@ return expired`,
 
 /** lua/fill.lua */
 export const fillScript: Script = {
-  sha: "56a2ffdf68158230f53722937b7973078b994e3a",
-  text: `local INFINITE = 281474976710655
+  sha: "01d4ee019017e78a6ba2042d00a8a3598a243c5a",
+  text: `local INFINITE = 1099511627775
 local HEAD = 511
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -290,20 +292,21 @@ at = 10 + length
 if #r.token < length then return nil end
 end
 r.at = at
-if string.byte(record, at) ~= 1 or #record < at + 20 then return r.token and r end
-local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I6I6', record, at + 1)
+if string.byte(record, at) ~= 1 or #record < at + 19 then return r.token and r end
+local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I5I6', record, at + 1)
 if bit.band(flags, 32) ~= 0 then
-if #record < at + 22 then return r.token and r end
-as_of, next = struct.unpack('>d', record, at + 14)
+if #record < at + 21 then return r.token and r end
+as_of, next = struct.unpack('>d', record, at + 13)
 end
 local grace = 0
 if bit.band(flags, 1) ~= 0 then
-if #record < next + 6 then return r.token and r end
-grace, next = struct.unpack('>I6', record, next)
+if #record < next + 5 then return r.token and r end
+grace, next = struct.unpack('>I5', record, next)
 end
 local length = string.byte(record, next)
 if not length then return r.token and r end
 r.stored_at, r.ttl, r.grace, r.as_of = stored_at, span(ttl), span(grace), as_of
+r.packed = bit.band(flags, 64) ~= 0
 r.generation = string.sub(record, next + 1, next + length)
 return r
 end
@@ -357,7 +360,7 @@ end
 local function stamped(entry, stored_at, ttl)
 if string.byte(entry, 1) == 1 then
 return string.sub(entry, 1, 2) .. struct.pack('>I6', stored_at)
-.. (ttl and struct.pack('>I6', ttl) .. string.sub(entry, 15) or string.sub(entry, 9))
+.. (ttl and struct.pack('>I5', ttl) .. string.sub(entry, 14) or string.sub(entry, 9))
 end
 if not ttl then return string.sub(entry, 1, 12) .. whole(stored_at) .. string.sub(entry, 26) end
 return '{"storedAt":' .. whole(stored_at) .. ',"ttl":' .. (ttl == INFINITE and 'null' or whole(ttl))
@@ -850,8 +853,8 @@ return int(left)`,
 
 /** lua/look.lua */
 export const lookScript: Script = {
-  sha: "7c50e6f590c735375687c5278e450827915aba13",
-  text: `local INFINITE = 281474976710655
+  sha: "66c01834ed41319ab4da23ca4480de15e5414e16",
+  text: `local INFINITE = 1099511627775
 local HEAD = 511
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -874,20 +877,21 @@ at = 10 + length
 if #r.token < length then return nil end
 end
 r.at = at
-if string.byte(record, at) ~= 1 or #record < at + 20 then return r.token and r end
-local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I6I6', record, at + 1)
+if string.byte(record, at) ~= 1 or #record < at + 19 then return r.token and r end
+local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I5I6', record, at + 1)
 if bit.band(flags, 32) ~= 0 then
-if #record < at + 22 then return r.token and r end
-as_of, next = struct.unpack('>d', record, at + 14)
+if #record < at + 21 then return r.token and r end
+as_of, next = struct.unpack('>d', record, at + 13)
 end
 local grace = 0
 if bit.band(flags, 1) ~= 0 then
-if #record < next + 6 then return r.token and r end
-grace, next = struct.unpack('>I6', record, next)
+if #record < next + 5 then return r.token and r end
+grace, next = struct.unpack('>I5', record, next)
 end
 local length = string.byte(record, next)
 if not length then return r.token and r end
 r.stored_at, r.ttl, r.grace, r.as_of = stored_at, span(ttl), span(grace), as_of
+r.packed = bit.band(flags, 64) ~= 0
 r.generation = string.sub(record, next + 1, next + length)
 return r
 end
@@ -941,7 +945,7 @@ end
 local function stamped(entry, stored_at, ttl)
 if string.byte(entry, 1) == 1 then
 return string.sub(entry, 1, 2) .. struct.pack('>I6', stored_at)
-.. (ttl and struct.pack('>I6', ttl) .. string.sub(entry, 15) or string.sub(entry, 9))
+.. (ttl and struct.pack('>I5', ttl) .. string.sub(entry, 14) or string.sub(entry, 9))
 end
 if not ttl then return string.sub(entry, 1, 12) .. whole(stored_at) .. string.sub(entry, 26) end
 return '{"storedAt":' .. whole(stored_at) .. ',"ttl":' .. (ttl == INFINITE and 'null' or whole(ttl))
@@ -976,14 +980,36 @@ return {table.concat(letters), bytes}`,
 
 /** lua/read.lua */
 export const readScript: Script = {
-  sha: "370935ab7d26d433cb2b676fb492e23a6bf8443c",
-  text: `local records = redis.call('MGET', unpack(KEYS))
-if ARGV[1] == '' then
-local time = redis.call('TIME')
-records[#KEYS + 1] = time[1] * 1000 + math.floor(time[2] / 1000)
-return records
+  sha: "1b1a3b46b4108848ee7474a403e9136d5f705c1e",
+  text: `local ENOUGH = 1048576
+local reply, bytes, count, step = {0, ''}, 0, 0, 1
+while count < #KEYS and bytes < ENOUGH do
+local last = math.min(count + step, #KEYS)
+local records = redis.call('MGET', unpack(KEYS, count + 1, last))
+for i = 1, last - count do
+local record = records[i]
+reply[2 + count + i] = record
+if record then bytes = bytes + #record end
 end
-local INFINITE = 281474976710655
+count, step = last, step * 2
+end
+local time = redis.call('TIME')
+local at = time[1] * 1000 + math.floor(time[2] / 1000)
+local function is_plainly_fresh(record)
+if not record or #record < 13 or string.byte(record, 1) ~= 1 then return false end
+local stored_at, ttl = struct.unpack('>I6I5', record, 3)
+return ttl == 1099511627775 or at - stored_at < ttl
+end
+local plain = ARGV[1] == '' and count or 0
+if ARGV[2] == '0' then
+while plain < count and is_plainly_fresh(reply[3 + plain]) do plain = plain + 1 end
+end
+if plain == count then
+reply[1] = at
+if ARGV[1] ~= '' then reply[2] = string.rep('-', count) end
+return reply
+end
+local INFINITE = 1099511627775
 local HEAD = 511
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -1006,20 +1032,21 @@ at = 10 + length
 if #r.token < length then return nil end
 end
 r.at = at
-if string.byte(record, at) ~= 1 or #record < at + 20 then return r.token and r end
-local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I6I6', record, at + 1)
+if string.byte(record, at) ~= 1 or #record < at + 19 then return r.token and r end
+local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I5I6', record, at + 1)
 if bit.band(flags, 32) ~= 0 then
-if #record < at + 22 then return r.token and r end
-as_of, next = struct.unpack('>d', record, at + 14)
+if #record < at + 21 then return r.token and r end
+as_of, next = struct.unpack('>d', record, at + 13)
 end
 local grace = 0
 if bit.band(flags, 1) ~= 0 then
-if #record < next + 6 then return r.token and r end
-grace, next = struct.unpack('>I6', record, next)
+if #record < next + 5 then return r.token and r end
+grace, next = struct.unpack('>I5', record, next)
 end
 local length = string.byte(record, next)
 if not length then return r.token and r end
 r.stored_at, r.ttl, r.grace, r.as_of = stored_at, span(ttl), span(grace), as_of
+r.packed = bit.band(flags, 64) ~= 0
 r.generation = string.sub(record, next + 1, next + length)
 return r
 end
@@ -1073,7 +1100,7 @@ end
 local function stamped(entry, stored_at, ttl)
 if string.byte(entry, 1) == 1 then
 return string.sub(entry, 1, 2) .. struct.pack('>I6', stored_at)
-.. (ttl and struct.pack('>I6', ttl) .. string.sub(entry, 15) or string.sub(entry, 9))
+.. (ttl and struct.pack('>I5', ttl) .. string.sub(entry, 14) or string.sub(entry, 9))
 end
 if not ttl then return string.sub(entry, 1, 12) .. whole(stored_at) .. string.sub(entry, 26) end
 return '{"storedAt":' .. whole(stored_at) .. ',"ttl":' .. (ttl == INFINITE and 'null' or whole(ttl))
@@ -1099,12 +1126,7 @@ end
 end
 local ends, token = now + tonumber(ARGV[1]), ARGV[3]
 local letters, lent = {}, {}
-local function lend(i, key)
-local record = records[i]
-if record and ARGV[2] ~= '1' and #record >= 14 and string.byte(record, 1) == 1 then
-local stored_at, ttl = struct.unpack('>I6I6', record, 3)
-if ttl == INFINITE or now - stored_at < ttl then return '-' end
-end
+local function lend(key, record)
 local r = parse(record)
 if ARGV[2] ~= '1' and is_fresh(r) then return '-' end
 local busy = lent[key] or is_held(r) and r
@@ -1113,26 +1135,25 @@ if busy.awaited == 0 then redis.pcall('SETRANGE', key, busy.awaited_at, busy.jso
 busy.awaited = 1
 return 'b'
 end
-if not records[i] and redis.call('EXISTS', key) == 1 then redis.call('UNLINK', key) end
+if not record and redis.call('EXISTS', key) == 1 then redis.call('UNLINK', key) end
 local left = life(r)
-local entry = left > 0 and entry_of(records[i], r) or nil
+local entry = left > 0 and entry_of(record, r) or nil
 local json = ARGV[4] == 'json'
 if entry then json = r.json end
-local record = leased(token, ends, 0, entry, json)
-if put(key, record, math.max(left, ends - now)) then return '-' end
-lent[key] = parse(string.sub(record, 1, HEAD))
+local new = leased(token, ends, 0, entry, json)
+if put(key, new, math.max(left, ends - now)) then return '-' end
+lent[key] = parse(string.sub(new, 1, HEAD))
 return 't'
 end
-for i, key in ipairs(KEYS) do letters[i] = lend(i, key) end
-records[#KEYS + 1] = now
-records[#KEYS + 2] = table.concat(letters)
-return records`,
+for i = 1, count do letters[i] = lend(KEYS[i], reply[2 + i]) end
+reply[1], reply[2] = now, table.concat(letters)
+return reply`,
 };
 
 /** lua/release.lua */
 export const releaseScript: Script = {
-  sha: "2a3acec1b490e4e98ca25d7f59c1d3bf47094d55",
-  text: `local INFINITE = 281474976710655
+  sha: "22727f455e196906f522a338ef7eea71728c0348",
+  text: `local INFINITE = 1099511627775
 local HEAD = 511
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -1155,20 +1176,21 @@ at = 10 + length
 if #r.token < length then return nil end
 end
 r.at = at
-if string.byte(record, at) ~= 1 or #record < at + 20 then return r.token and r end
-local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I6I6', record, at + 1)
+if string.byte(record, at) ~= 1 or #record < at + 19 then return r.token and r end
+local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I5I6', record, at + 1)
 if bit.band(flags, 32) ~= 0 then
-if #record < at + 22 then return r.token and r end
-as_of, next = struct.unpack('>d', record, at + 14)
+if #record < at + 21 then return r.token and r end
+as_of, next = struct.unpack('>d', record, at + 13)
 end
 local grace = 0
 if bit.band(flags, 1) ~= 0 then
-if #record < next + 6 then return r.token and r end
-grace, next = struct.unpack('>I6', record, next)
+if #record < next + 5 then return r.token and r end
+grace, next = struct.unpack('>I5', record, next)
 end
 local length = string.byte(record, next)
 if not length then return r.token and r end
 r.stored_at, r.ttl, r.grace, r.as_of = stored_at, span(ttl), span(grace), as_of
+r.packed = bit.band(flags, 64) ~= 0
 r.generation = string.sub(record, next + 1, next + length)
 return r
 end
@@ -1222,7 +1244,7 @@ end
 local function stamped(entry, stored_at, ttl)
 if string.byte(entry, 1) == 1 then
 return string.sub(entry, 1, 2) .. struct.pack('>I6', stored_at)
-.. (ttl and struct.pack('>I6', ttl) .. string.sub(entry, 15) or string.sub(entry, 9))
+.. (ttl and struct.pack('>I5', ttl) .. string.sub(entry, 14) or string.sub(entry, 9))
 end
 if not ttl then return string.sub(entry, 1, 12) .. whole(stored_at) .. string.sub(entry, 26) end
 return '{"storedAt":' .. whole(stored_at) .. ',"ttl":' .. (ttl == INFINITE and 'null' or whole(ttl))
@@ -1256,8 +1278,8 @@ return r.awaited`,
 
 /** lua/remove.lua */
 export const removeScript: Script = {
-  sha: "f869161cc3b6d64611c62ee6451deb4236531107",
-  text: `local INFINITE = 281474976710655
+  sha: "382113e7cb6f59eaac305a468d4897bed3e795f9",
+  text: `local INFINITE = 1099511627775
 local HEAD = 511
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -1280,20 +1302,21 @@ at = 10 + length
 if #r.token < length then return nil end
 end
 r.at = at
-if string.byte(record, at) ~= 1 or #record < at + 20 then return r.token and r end
-local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I6I6', record, at + 1)
+if string.byte(record, at) ~= 1 or #record < at + 19 then return r.token and r end
+local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I5I6', record, at + 1)
 if bit.band(flags, 32) ~= 0 then
-if #record < at + 22 then return r.token and r end
-as_of, next = struct.unpack('>d', record, at + 14)
+if #record < at + 21 then return r.token and r end
+as_of, next = struct.unpack('>d', record, at + 13)
 end
 local grace = 0
 if bit.band(flags, 1) ~= 0 then
-if #record < next + 6 then return r.token and r end
-grace, next = struct.unpack('>I6', record, next)
+if #record < next + 5 then return r.token and r end
+grace, next = struct.unpack('>I5', record, next)
 end
 local length = string.byte(record, next)
 if not length then return r.token and r end
 r.stored_at, r.ttl, r.grace, r.as_of = stored_at, span(ttl), span(grace), as_of
+r.packed = bit.band(flags, 64) ~= 0
 r.generation = string.sub(record, next + 1, next + length)
 return r
 end
@@ -1347,7 +1370,7 @@ end
 local function stamped(entry, stored_at, ttl)
 if string.byte(entry, 1) == 1 then
 return string.sub(entry, 1, 2) .. struct.pack('>I6', stored_at)
-.. (ttl and struct.pack('>I6', ttl) .. string.sub(entry, 15) or string.sub(entry, 9))
+.. (ttl and struct.pack('>I5', ttl) .. string.sub(entry, 14) or string.sub(entry, 9))
 end
 if not ttl then return string.sub(entry, 1, 12) .. whole(stored_at) .. string.sub(entry, 26) end
 return '{"storedAt":' .. whole(stored_at) .. ',"ttl":' .. (ttl == INFINITE and 'null' or whole(ttl))
@@ -1389,8 +1412,8 @@ return removed`,
 
 /** lua/renew.lua */
 export const renewScript: Script = {
-  sha: "2c5429076325c5ee071793186208925a68ccb226",
-  text: `local INFINITE = 281474976710655
+  sha: "c9129adc28ef0ada2ca918d8785ea0e1df3544fe",
+  text: `local INFINITE = 1099511627775
 local HEAD = 511
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -1413,20 +1436,21 @@ at = 10 + length
 if #r.token < length then return nil end
 end
 r.at = at
-if string.byte(record, at) ~= 1 or #record < at + 20 then return r.token and r end
-local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I6I6', record, at + 1)
+if string.byte(record, at) ~= 1 or #record < at + 19 then return r.token and r end
+local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I5I6', record, at + 1)
 if bit.band(flags, 32) ~= 0 then
-if #record < at + 22 then return r.token and r end
-as_of, next = struct.unpack('>d', record, at + 14)
+if #record < at + 21 then return r.token and r end
+as_of, next = struct.unpack('>d', record, at + 13)
 end
 local grace = 0
 if bit.band(flags, 1) ~= 0 then
-if #record < next + 6 then return r.token and r end
-grace, next = struct.unpack('>I6', record, next)
+if #record < next + 5 then return r.token and r end
+grace, next = struct.unpack('>I5', record, next)
 end
 local length = string.byte(record, next)
 if not length then return r.token and r end
 r.stored_at, r.ttl, r.grace, r.as_of = stored_at, span(ttl), span(grace), as_of
+r.packed = bit.band(flags, 64) ~= 0
 r.generation = string.sub(record, next + 1, next + length)
 return r
 end
@@ -1480,7 +1504,7 @@ end
 local function stamped(entry, stored_at, ttl)
 if string.byte(entry, 1) == 1 then
 return string.sub(entry, 1, 2) .. struct.pack('>I6', stored_at)
-.. (ttl and struct.pack('>I6', ttl) .. string.sub(entry, 15) or string.sub(entry, 9))
+.. (ttl and struct.pack('>I5', ttl) .. string.sub(entry, 14) or string.sub(entry, 9))
 end
 if not ttl then return string.sub(entry, 1, 12) .. whole(stored_at) .. string.sub(entry, 26) end
 return '{"storedAt":' .. whole(stored_at) .. ',"ttl":' .. (ttl == INFINITE and 'null' or whole(ttl))
@@ -1519,8 +1543,8 @@ return 1`,
 
 /** lua/touch.lua */
 export const touchScript: Script = {
-  sha: "692f5f2966b7b53474738f3b279ca6e23ca849db",
-  text: `local INFINITE = 281474976710655
+  sha: "b43aff79f1e90cfb50bc668a0e8fad6ac40edc32",
+  text: `local INFINITE = 1099511627775
 local HEAD = 511
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -1543,20 +1567,21 @@ at = 10 + length
 if #r.token < length then return nil end
 end
 r.at = at
-if string.byte(record, at) ~= 1 or #record < at + 20 then return r.token and r end
-local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I6I6', record, at + 1)
+if string.byte(record, at) ~= 1 or #record < at + 19 then return r.token and r end
+local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I5I6', record, at + 1)
 if bit.band(flags, 32) ~= 0 then
-if #record < at + 22 then return r.token and r end
-as_of, next = struct.unpack('>d', record, at + 14)
+if #record < at + 21 then return r.token and r end
+as_of, next = struct.unpack('>d', record, at + 13)
 end
 local grace = 0
 if bit.band(flags, 1) ~= 0 then
-if #record < next + 6 then return r.token and r end
-grace, next = struct.unpack('>I6', record, next)
+if #record < next + 5 then return r.token and r end
+grace, next = struct.unpack('>I5', record, next)
 end
 local length = string.byte(record, next)
 if not length then return r.token and r end
 r.stored_at, r.ttl, r.grace, r.as_of = stored_at, span(ttl), span(grace), as_of
+r.packed = bit.band(flags, 64) ~= 0
 r.generation = string.sub(record, next + 1, next + length)
 return r
 end
@@ -1610,7 +1635,7 @@ end
 local function stamped(entry, stored_at, ttl)
 if string.byte(entry, 1) == 1 then
 return string.sub(entry, 1, 2) .. struct.pack('>I6', stored_at)
-.. (ttl and struct.pack('>I6', ttl) .. string.sub(entry, 15) or string.sub(entry, 9))
+.. (ttl and struct.pack('>I5', ttl) .. string.sub(entry, 14) or string.sub(entry, 9))
 end
 if not ttl then return string.sub(entry, 1, 12) .. whole(stored_at) .. string.sub(entry, 26) end
 return '{"storedAt":' .. whole(stored_at) .. ',"ttl":' .. (ttl == INFINITE and 'null' or whole(ttl))
@@ -1648,8 +1673,8 @@ return put(key, entry, left) or 1`,
 
 /** lua/write.lua */
 export const writeScript: Script = {
-  sha: "68a64eafc08801efbad1d3f72eff2e6eb0d378ba",
-  text: `local INFINITE = 281474976710655
+  sha: "1701687db48eea6c5123563b848fbf6aa60ab34a",
+  text: `local INFINITE = 1099511627775
 local HEAD = 511
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -1672,20 +1697,21 @@ at = 10 + length
 if #r.token < length then return nil end
 end
 r.at = at
-if string.byte(record, at) ~= 1 or #record < at + 20 then return r.token and r end
-local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I6I6', record, at + 1)
+if string.byte(record, at) ~= 1 or #record < at + 19 then return r.token and r end
+local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I5I6', record, at + 1)
 if bit.band(flags, 32) ~= 0 then
-if #record < at + 22 then return r.token and r end
-as_of, next = struct.unpack('>d', record, at + 14)
+if #record < at + 21 then return r.token and r end
+as_of, next = struct.unpack('>d', record, at + 13)
 end
 local grace = 0
 if bit.band(flags, 1) ~= 0 then
-if #record < next + 6 then return r.token and r end
-grace, next = struct.unpack('>I6', record, next)
+if #record < next + 5 then return r.token and r end
+grace, next = struct.unpack('>I5', record, next)
 end
 local length = string.byte(record, next)
 if not length then return r.token and r end
 r.stored_at, r.ttl, r.grace, r.as_of = stored_at, span(ttl), span(grace), as_of
+r.packed = bit.band(flags, 64) ~= 0
 r.generation = string.sub(record, next + 1, next + length)
 return r
 end
@@ -1739,7 +1765,7 @@ end
 local function stamped(entry, stored_at, ttl)
 if string.byte(entry, 1) == 1 then
 return string.sub(entry, 1, 2) .. struct.pack('>I6', stored_at)
-.. (ttl and struct.pack('>I6', ttl) .. string.sub(entry, 15) or string.sub(entry, 9))
+.. (ttl and struct.pack('>I5', ttl) .. string.sub(entry, 14) or string.sub(entry, 9))
 end
 if not ttl then return string.sub(entry, 1, 12) .. whole(stored_at) .. string.sub(entry, 26) end
 return '{"storedAt":' .. whole(stored_at) .. ',"ttl":' .. (ttl == INFINITE and 'null' or whole(ttl))

@@ -65,7 +65,7 @@ describe("a log in Redis that loses something (P7)", () => {
     await redis.restart();
     await Promise.all([one.told(wasReset), other.told(wasReset)]);
     expect(one.resets.at(-1)?.head.generation).not.toBe(one.head.generation);
-    await one.log.append(removal("b"));
+    await appended(one, "b"); // its other connection may still be on its way
     await other.told(heardOf("b"));
   });
 

@@ -189,7 +189,7 @@ describe("keys and what they hold", () => {
         const store = open({ layout });
         const entry = storedEntry({
           value: Buffer.from([1, 0, 0, ...Buffer.from('{"a":[1,{"value":"}"}]}')]),
-          ttl: 2 ** 47,
+          ttl: 2 ** 39,
           grace: Number.POSITIVE_INFINITY,
           asOf: 1_700_000_000_123,
           generation: 'gen "\\ü',

@@ -1,6 +1,6 @@
 -- Starts the lifetime of a fresh entry anew. A lease stays.
 -- KEYS  1 the key
--- ARGV  1 the new ttl in milliseconds (48 bits, all ones: without end)
+-- ARGV  1 the new ttl in milliseconds (40 bits, all ones: without end)
 -- Reply 1, or 0: no entry, or a stale one
 
 -- @include record

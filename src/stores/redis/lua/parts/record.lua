@@ -1,8 +1,8 @@
 -- What the scripts of the store know about records: see docs/redis.md for the layouts.
 -- A record is an entry, a lease, or a lease followed by an entry. Anything else is neither.
 
--- 48 bits, all ones.
-local INFINITE = 281474976710655
+-- 40 bits, all ones: a span without end.
+local INFINITE = 1099511627775
 -- Enough of a record for `parse`, without the value.
 local HEAD = 511
 
@@ -30,20 +30,21 @@ local function parse_binary(record, r)
     if #r.token < length then return nil end
   end
   r.at = at
-  if string.byte(record, at) ~= 1 or #record < at + 20 then return r.token and r end
-  local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I6I6', record, at + 1)
+  if string.byte(record, at) ~= 1 or #record < at + 19 then return r.token and r end
+  local flags, stored_at, ttl, as_of, next = struct.unpack('>BI6I5I6', record, at + 1)
   if bit.band(flags, 32) ~= 0 then
-    if #record < at + 22 then return r.token and r end
-    as_of, next = struct.unpack('>d', record, at + 14)
+    if #record < at + 21 then return r.token and r end
+    as_of, next = struct.unpack('>d', record, at + 13)
   end
   local grace = 0
   if bit.band(flags, 1) ~= 0 then
-    if #record < next + 6 then return r.token and r end
-    grace, next = struct.unpack('>I6', record, next)
+    if #record < next + 5 then return r.token and r end
+    grace, next = struct.unpack('>I5', record, next)
   end
   local length = string.byte(record, next)
   if not length then return r.token and r end
   r.stored_at, r.ttl, r.grace, r.as_of = stored_at, span(ttl), span(grace), as_of
+  r.packed = bit.band(flags, 64) ~= 0
   r.generation = string.sub(record, next + 1, next + length)
   return r
 end
@@ -113,7 +114,7 @@ end
 local function stamped(entry, stored_at, ttl)
   if string.byte(entry, 1) == 1 then
     return string.sub(entry, 1, 2) .. struct.pack('>I6', stored_at)
-      .. (ttl and struct.pack('>I6', ttl) .. string.sub(entry, 15) or string.sub(entry, 9))
+      .. (ttl and struct.pack('>I5', ttl) .. string.sub(entry, 14) or string.sub(entry, 9))
   end
   if not ttl then return string.sub(entry, 1, 12) .. whole(stored_at) .. string.sub(entry, 26) end
   return '{"storedAt":' .. whole(stored_at) .. ',"ttl":' .. (ttl == INFINITE and 'null' or whole(ttl))

@@ -1,0 +1,162 @@
+import { setTimeout as wait } from "node:timers/promises";
+import type { Database } from "../database.ts";
+import { type Asking, asking, type PriceAnswer } from "./asking.ts";
+import type { Worker } from "./workers.ts";
+
+/** Requests at once of each process in the stampede. */
+const STAMPEDE = 250;
+/** Longest wait in milliseconds for a process to show a change. */
+const PATIENCE = 10_000;
+
+/** What the demonstration works with. */
+export interface Stage {
+  readonly workers: readonly Worker[];
+  /** To change rows as any other program could. */
+  readonly database: Pick<Database, "query">;
+  /** How many products there are; at least 2. */
+  readonly products: number;
+  readonly token: string | undefined;
+  readonly say: (line: string) => void;
+}
+
+/** An answer that shows a change, and how many milliseconds after the change was acknowledged it came. */
+interface Shown extends PriceAnswer {
+  readonly after: number;
+  /** Answers of the process with the old price until then. */
+  readonly old: number;
+}
+
+/**
+ * Shows by real HTTP requests that a change through one process is seen by all, how soon, and that a thousand
+ * requests at once for what nobody has cached are one statement in the database.
+ */
+export async function demonstrate(stage: Stage): Promise<void> {
+  const { workers, database, say } = stage;
+  const ask = asking(stage.token);
+  const id = Math.min(42, stage.products - 1);
+  const [first, changer = first, invalidator = changer] = workers;
+  if (first === undefined || changer === undefined || invalidator === undefined) return;
+
+  say(`Coherence, by HTTP requests to ${counted(workers.length, "process", "processes")}\n`);
+  say(`Product ${id} asked of each process, and again, now that each has it in memory:`);
+  const rounds = [];
+  for (const _ of [1, 2]) for (const worker of workers) rounds.push(await ask.price(worker, id));
+  say(table(rounds));
+  const down = await trouble(ask, workers);
+  if (down.length > 0) {
+    say(`Not answering: ${down.join(", ")}. The shop serves without, and this ends here.\n`);
+    return;
+  }
+  let cents = rounds[0]?.cents ?? 0;
+
+  const show = async (what: string, change: (cents: number) => Promise<void>) => {
+    for (const worker of workers) await ask.price(worker, id); // so that all have something to forget
+    cents = (cents % 100_000) + 1;
+    await change(cents);
+    const shown = await Promise.all(workers.map((worker) => firstShown(ask, worker, id, cents)));
+    const last = Math.max(...shown.map(({ after }) => after));
+    const old = shown.reduce((sum, answer) => sum + answer.old, 0);
+    say(`${what}:`);
+    say(
+      `the last process showed ${money(cents)} after ${last.toFixed(1)} ms; ${old} answers had the old price.`,
+    );
+    say(table(shown));
+  };
+  const behind = (price: number) =>
+    // As psql or another program would: nobody tells the cache.
+    database.query("update shop_products set price_cents = $1 where id = $2", [price, id]);
+
+  say("Each process is asked every millisecond from the moment the change is acknowledged.\n");
+  await show(`PATCH /products/${id} through process ${changer.number}`, (price) =>
+    ask.setPrice(changer, id, price),
+  );
+  await show(
+    `The row changed by SQL, then invalidateTags(["products"]) through process ${changer.number}`,
+    async (price) => {
+      await behind(price);
+      await ask.invalidate(changer, "tags/products");
+    },
+  );
+  await show(
+    `The row changed by SQL, then delete("product:${id}") through process ${invalidator.number}`,
+    async (price) => {
+      await behind(price);
+      await ask.invalidate(invalidator, `keys/product:${id}`);
+    },
+  );
+  await show(
+    `The same with { wait: "all" }, acknowledged only once no process can show the old price`,
+    async (price) => {
+      await behind(price);
+      await ask.invalidate(invalidator, `keys/product:${id}?wait=all`);
+    },
+  );
+
+  const { requests, statements, ms } = await stampede(ask, workers, id + 1);
+  say(
+    `Stampede: ${requests} requests at once for product ${id + 1}, which nobody had cached, in ${ms.toFixed(0)} ms: ` +
+      `${counted(statements, "database statement", "database statements")}\n`,
+  );
+}
+
+/** Asks every millisecond until the price is there. */
+async function firstShown(ask: Asking, worker: Worker, id: number, cents: number): Promise<Shown> {
+  const began = performance.now();
+  for (let next = began + 1, old = 0; ; next += 1, old += 1) {
+    const answer = await ask.price(worker, id);
+    const after = performance.now() - began;
+    if (answer.cents === cents) return { ...answer, after, old };
+    if (after > PATIENCE)
+      throw new Error(
+        `Process ${worker.number} still shows ${money(answer.cents)}, not ${money(cents)}, after ${after} ms.`,
+      );
+    const left = next - performance.now();
+    if (left > 0) await wait(left);
+    else next -= left;
+  }
+}
+
+async function stampede(ask: Asking, workers: readonly Worker[], id: number) {
+  await ask.invalidate(workers[0] as Worker, `keys/product:${id}?wait=all`); // there is one: see `demonstrate`
+  const count = async () => {
+    const counts = await Promise.all(workers.map((worker) => ask.statements(worker)));
+    return counts.reduce((sum, statements) => sum + statements, 0);
+  };
+  const before = await count();
+  const began = performance.now();
+  const requests = workers.flatMap((worker) => Array.from({ length: STAMPEDE }, () => ask.price(worker, id)));
+  await Promise.all(requests);
+  const ms = performance.now() - began;
+  return { requests: requests.length, statements: (await count()) - before, ms };
+}
+
+async function trouble(ask: Asking, workers: readonly Worker[]): Promise<readonly string[]> {
+  const all = await Promise.all(workers.map((worker) => ask.trouble(worker)));
+  return [...new Set(all.flat())];
+}
+
+function table(answers: readonly (PriceAnswer | Shown)[]): string {
+  const timed = answers.some((answer) => "after" in answer);
+  const lines = answers.map((answer) => {
+    const after = "after" in answer ? `${answer.after.toFixed(1)} ms`.padStart(12) : "";
+    const cells = [
+      String(answer.worker.number).padStart(7),
+      money(answer.cents).padStart(10),
+      answer.layer.padEnd(10),
+    ];
+    return `  ${cells.join("  ")}${`${answer.took.toFixed(1)} ms`.padStart(10)}${after}`;
+  });
+  return [
+    `  process       price  detail${"took".padStart(14)}${timed ? "shown after".padStart(12) : ""}`,
+    ...lines,
+    "",
+  ].join("\n");
+}
+
+function money(cents: number): string {
+  return (cents / 100).toFixed(2);
+}
+
+function counted(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
