@@ -264,7 +264,8 @@ export class Reader {
       : new Flight(key, resolved, core.invalidations.position, now, undefined, shapeOfCall(options));
     const retry = (): Promise<unknown> =>
       this.#get(key, resolved, options, since(past, core.invalidations.position), true);
-    const wait = this.#wait(flight, joined, resolved, options, undefined, again ? undefined : retry);
+    const told = again ? undefined : retry;
+    const wait = this.#wait(flight, joined, resolved, options, undefined, told, options.stale === true);
     if (!joined) {
       core.flights.addRead(flight);
       this.#runner.read(flight, options.stale === true);
@@ -368,6 +369,7 @@ export class Reader {
     options: ReadOptions,
     hit: ((value: unknown) => void) | undefined,
     retry: (() => Promise<unknown>) | undefined,
+    takesStale = true,
   ): Promise<unknown> {
     const core = this.#core;
     if (joined) {
@@ -385,7 +387,7 @@ export class Reader {
       if (outcome.state === "fresh") hit?.(outcome.value);
       return handOut(outcome.value, core.isolate);
     };
-    return awaitFlight(core, flight, resolved, options.signal, deliver);
+    return awaitFlight(core, flight, resolved, options.signal, deliver, takesStale);
   }
 
   #how(options: GetOrSetOptions | undefined, eager: boolean): How {

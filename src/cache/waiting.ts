@@ -25,6 +25,7 @@ export function staleOutcome(core: Core, flight: Flight): Outcome | undefined {
  * One caller's wait for a flight: until it lands, the soft timeout (then the stale copy, and the load goes
  * on), the hard timeout (then the stale copy or `TimeoutError`), or the caller's own abort. Only when the
  * last caller has gone is the load itself aborted.
+ * @param takesStale whether this caller may be given a stale copy: not one that only reads and did not say so.
  */
 export function awaitFlight(
   core: Core,
@@ -32,6 +33,7 @@ export function awaitFlight(
   options: LifetimeOptions,
   signal: AbortSignal | undefined,
   deliver: (outcome: Outcome) => unknown,
+  takesStale: boolean,
 ): Promise<unknown> {
   flight.waiters++;
   const { timeout, hardTimeout } = options;
@@ -83,13 +85,14 @@ export function awaitFlight(
     };
     const onHard = (): void => {
       if (!end()) return;
-      const outcome = staleOutcome(core, flight);
+      const outcome = takesStale ? staleOutcome(core, flight) : undefined;
       const error = new TimeoutError(`The load of key ${JSON.stringify(flight.key)}`, hardTimeout);
       if (outcome === undefined) reject(error);
       else serve(outcome);
       leave(error);
     };
-    if (timeout !== Number.POSITIVE_INFINITY) timers.push(core.clock.setTimer(timeout, onSoft, true));
+    if (takesStale && timeout !== Number.POSITIVE_INFINITY)
+      timers.push(core.clock.setTimer(timeout, onSoft, true));
     if (hardTimeout !== Number.POSITIVE_INFINITY) timers.push(core.clock.setTimer(hardTimeout, onHard, true));
     signal?.addEventListener("abort", onAbort, { once: true });
     flight.promise.then(

@@ -18,6 +18,8 @@ export class ServerState {
   records: ServerRecord[] = [];
   patterns: ActivePattern[] = [];
   readonly tags = new Map<string, TagPositions>();
+  /** What was invalidated before this position cannot be told any more. */
+  tagFloor: Position = 0;
   readonly followers = new Map<string, { acked: Position; until: number }>();
   /** Since when it can tell who follows: before, followers of an earlier history may have been there. */
   knowsSince = Number.NEGATIVE_INFINITY;
@@ -145,6 +147,7 @@ export class ServerState {
     if (this.generation !== "") return;
     this.generation = name;
     this.foundedAs = name;
+    this.tagFloor = 0;
     this.founded = 1_700_000_000_000 + Math.floor(now);
   }
 
@@ -161,8 +164,8 @@ export class ServerState {
     this.#found(name, now);
     const standing = this.#standing(applied);
     this.lease = Math.max(this.lease, lease);
-    const at = standing === "same" ? (applied?.position ?? 0) : 0;
-    this.followers.set(node, { acked: standing === "new" ? this.position : at, until: now + lease });
+    const acked = standing === "same" || standing === "trimmed" ? (applied?.position ?? 0) : 0;
+    this.followers.set(node, { acked, until: now + lease });
     return { ...this.#head(), standing, id: this.records.at(-1)?.id ?? this.foundedAs };
   }
 
@@ -178,6 +181,7 @@ export class ServerState {
       this.generation = record.generation;
       this.patterns = [];
       this.tags.clear();
+      this.tagFloor = position;
     }
     if (isPattern(record)) this.patterns.push({ position, record });
     if (record.kind !== "tags") return;
@@ -208,7 +212,10 @@ export class ServerState {
   }
 
   tagPositions(tags: readonly string[]): TagPositions[] {
-    return tags.map((tag) => this.tags.get(tag) ?? { hard: 0, soft: 0 });
+    return tags.map((tag) => {
+      const { hard, soft } = this.tags.get(tag) ?? { hard: 0, soft: 0 };
+      return { hard: Math.max(hard, this.tagFloor), soft };
+    });
   }
 
   swept(position: Position): void {

@@ -523,8 +523,9 @@ export class World {
     for (const other of this.#loads) {
       if (other.key !== load.key || !other.exclusive || this.#config.eager) continue;
       const disturbed = this.history.mutations.some(
-        ({ versions, endedAt }) =>
-          versions.has(load.key) && (endedAt ?? load.startedAt) > other.startedAt - LOG_LAG,
+        ({ versions, byKey, endedAt }) =>
+          // Batches have the tags of all their keys.
+          (!byKey || versions.has(load.key)) && (endedAt ?? load.startedAt) > other.startedAt - LOG_LAG,
       );
       const refreshed = (this.#refreshed.get(load.key) ?? 0) > other.startedAt - LOG_LAG;
       if (!disturbed && !refreshed)
