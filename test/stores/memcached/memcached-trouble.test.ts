@@ -1,5 +1,6 @@
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -326,6 +327,22 @@ describe("a Memcached in trouble", () => {
     }
   });
 
+  it("with many walks at once, and items of others, lists all keys to each", async () => {
+    const store = open();
+    const keys = Array.from({ length: 12_000 }, (_, i) => `k${i}`);
+    await store.write(keys.map((key) => [key, entry("v")]));
+    await raw(server.host, "ms /////w== 1 b\r\nx\r\nms cu:t:e:%zz 1\r\nx\r\nms other 1\r\nx\r\nmn\r\n", /MN/);
+    const listings = await Promise.all(
+      Array.from({ length: 6 }, async () => {
+        const listed: string[] = [];
+        for await (const batch of store.keys("k")) listed.push(...batch);
+        return listed;
+      }),
+    );
+    for (const listed of listings) expect(listed.sort()).toEqual([...keys].sort());
+    expect((await store.stats()).entries).toBeGreaterThanOrEqual(12_000);
+  });
+
   it("that lists nothing (-X) says so instead of listing nothing", async () => {
     const silent = await startMemcached({ args: ["-X"] });
     try {
@@ -376,6 +393,45 @@ describe("who may connect", () => {
       await expect(one(open({ servers: locked.host }), "k")).rejects.toThrow("needs a password");
     } finally {
       await locked.stop();
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("may be encrypted, and reached by a socket in the file system", async ({ skip }) => {
+    const folder = mkdtempSync(join(tmpdir(), "caching-universal-memcached-tls-"));
+    try {
+      const made = spawnSync(
+        "openssl",
+        `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout ${folder}/key -out ${folder}/crt`.split(
+          " ",
+        ),
+      );
+      if (made.status !== 0) skip("TLS needs the command `openssl`.");
+      const args = ["-Z", "-o", `ssl_chain_cert=${folder}/crt,ssl_key=${folder}/key`];
+      const secret = await startMemcached({ args }).catch(() =>
+        skip("This Memcached was built without TLS."),
+      );
+      try {
+        const ca = readFileSync(join(folder, "crt"));
+        const store = open({ servers: secret.host, tls: { ca } });
+        await store.write([["k", entry("v")]]);
+        expect(textOf(await one(store, "k"))).toBe("v");
+        await expect(one(open({ servers: secret.host, tls: true }), "k")).rejects.toThrow(StoreError);
+      } finally {
+        await secret.stop();
+      }
+      const path = join(folder, "socket");
+      const relay = createServer((client) => {
+        const upstream = connect(server.port, "127.0.0.1");
+        client.pipe(upstream).pipe(client);
+        client.on("error", () => upstream.destroy());
+      }).listen(path);
+      await once(relay, "listening");
+      const store = open({ servers: path });
+      await store.write([["k", entry("v")]]);
+      expect(textOf(await one(store, "k"))).toBe("v");
+      relay.close();
+    } finally {
       rmSync(folder, { recursive: true });
     }
   });

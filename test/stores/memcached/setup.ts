@@ -4,7 +4,7 @@ import type { LayerContext, Log } from "../../../src/coherence/log.ts";
 import { addressesOf } from "../../../src/stores/memcached/address.ts";
 import { Connection } from "../../../src/stores/memcached/connection.ts";
 import { Items } from "../../../src/stores/memcached/items.ts";
-import { KeyNames } from "../../../src/stores/memcached/key-names.ts";
+import { decoded, KeyNames } from "../../../src/stores/memcached/key-names.ts";
 import { MemcachedLogServer } from "../../../src/stores/memcached/memcached-log.ts";
 import type { StoreLayer } from "../../../src/stores/store.ts";
 import type { MemcachedServer } from "../../servers.ts";
@@ -41,7 +41,7 @@ export async function raw(host: string, commands: string, end: RegExp): Promise<
 /** Everything is gone. `flush_all` itself takes a second to be sure: the server's clock shows whole seconds. */
 export async function flushed(server: MemcachedServer): Promise<void> {
   const dump = await raw(server.host, "lru_crawler metadump hash\r\n", /END\r\n$/);
-  const keys = [...dump.matchAll(/^key=(\S+)/gm)].map(([, key = ""]) => decodeURIComponent(key));
+  const keys = [...dump.matchAll(/^key=(\S+)/gm)].flatMap(([, key = ""]) => decoded(key) ?? []);
   await raw(server.host, `${keys.map((key) => `md ${key} q\r\n`).join("")}mn\r\n`, /MN\r\n$/);
 }
 
