@@ -184,7 +184,8 @@ export class Core {
 
   /** Keeps an entry in memory; not while the log is not followed, since nothing would take it out again. */
   keep(key: string, entry: Entry): void {
-    if (this.following.ready !== undefined) return;
+    // What began before the log was followed may have been invalidated before: nothing here would tell.
+    if (this.following.ready !== undefined || entry.asOf < this.invalidations.floor) return;
     const verdict = this.invalidations.verdict(key, entry.tags, entry.asOf);
     if (verdict === "invalid") return;
     if (verdict === "stale") entry.expire(this.clock.now());

@@ -250,7 +250,10 @@ export class Following {
 
   #owe(records: readonly LogRecord[]): void {
     if (this.#closed || !this.log.shared) return;
-    this.#owed.push(...records);
+    // What was taken out of the stores may have come back by the time it is appended (a replica that lagged took
+    // over): `pending` has everybody refuse older entries until they are swept.
+    for (const record of records)
+      this.#owed.push(record.kind === "keys" && record.soft !== true ? { ...record, pending: true } : record);
     if (this.#owed.length > MAX_OWED) this.#owed = [{ kind: "clear", generation: newGeneration() }];
     this.#owedTimer ??= this.#clock.setTimer(APPEND_AGAIN, () => void this.#pay());
   }

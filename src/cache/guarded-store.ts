@@ -167,12 +167,14 @@ export class GuardedStore {
     return (await this.#call("touch", () => this.#store.touch(key, ttl))) === true;
   }
 
-  async *keys(prefix: string, signal?: AbortSignal): AsyncGenerator<readonly string[]> {
+  /** Returns whether these were all: the store may stop answering on the way. */
+  async *keys(prefix: string, signal?: AbortSignal): AsyncGenerator<readonly string[], boolean> {
     const batches = this.#store.keys(prefix, signal)[Symbol.asyncIterator]();
     try {
       for (;;) {
         const next = await this.#call("keys", () => batches.next());
-        if (next === UNAVAILABLE || next.done === true) return;
+        if (next === UNAVAILABLE) return false;
+        if (next.done === true) return true;
         yield next.value;
       }
     } finally {

@@ -72,16 +72,21 @@ export class Sweeper {
         let removed = 0;
         const tell = (done: boolean): void =>
           report(core, options, { layer: store.name, seen, removed, done });
-        for await (const batch of store.keys(prefix, signal)) {
-          if (signal.aborted) return false;
+        const batches = store.keys(prefix, signal);
+        let next = await batches.next();
+        for (; next.done !== true; next = await batches.next()) {
+          const batch = next.value;
           const concerned = batch.filter(concerns);
           const gone = concerned.length === 0 ? 0 : await store.sweep(concerned, position);
-          if (gone === UNAVAILABLE) return false;
+          if (gone === UNAVAILABLE || signal.aborted) {
+            await batches.return(false);
+            return false;
+          }
           seen += batch.length;
           removed += gone;
           tell(false);
         }
-        if (store.state !== "up" || signal.aborted) return false; // perhaps not all was seen: the log keeps the pattern
+        if (!next.value || signal.aborted) return false; // not all was seen: the log keeps the pattern
         if (i === core.stores.length - 1) tell(true);
       }
     } else return false; // what is stale may still serve in its grace: the log keeps the pattern until one replaces it

@@ -67,6 +67,8 @@ export class RemoteLog implements Log {
   #behind: Position = 0;
   /** The last records of own appends that the server took and the follower has not come to. */
   readonly #own = new Map<Position, { readonly id: string; readonly at: number }>();
+  /** Ids of the last records of own appends that are under way and were not applied yet. */
+  readonly #sent = new Set<string>();
   #waiters = new Set<Waiter>();
   #closed = false;
   #leaving = false;
@@ -99,10 +101,19 @@ export class RemoteLog implements Log {
 
   async append(records: readonly LogRecord[]): Promise<Position> {
     const signed = records.map((record) => ({ id: this.#nextId(), record }));
-    const head = await this.#server.append(signed);
-    const last = signed.at(-1);
-    if (last !== undefined && !this.#reached(head.generation, head.position))
-      this.#own.set(head.position, { id: last.id, at: this.#context.clock.now() });
+    const id = signed.at(-1)?.id ?? "";
+    this.#sent.add(id);
+    let head: LogHead;
+    let applied: boolean;
+    try {
+      head = await this.#server.append(signed);
+    } finally {
+      applied = !this.#sent.delete(id);
+    }
+    if (!this.#reached(head.generation, head.position))
+      this.#own.set(head.position, { id, at: this.#context.clock.now() });
+    // P7: another record was applied at its place: the server took it into another history.
+    else if (!applied) this.#loseOwn();
     await this.#applyOwn(head);
     return head.position;
   }
@@ -238,7 +249,15 @@ export class RemoteLog implements Log {
     this.#joinNow = true; // to acknowledge what it starts with, now that the follower has it
     this.#gap = false;
     this.#own.clear();
+    this.#sent.clear();
     this.#ownLost = false;
+  }
+
+  /** What this process appended is not in what it follows: nothing is proved until it has started again. */
+  #loseOwn(): void {
+    this.#ownLost = true;
+    this.#joinNow = true;
+    this.#behind = Number.POSITIVE_INFINITY;
   }
 
   #enter(generation: string): void {
@@ -263,10 +282,8 @@ export class RemoteLog implements Log {
       }
       const own = this.#own.get(position);
       this.#own.delete(position);
-      if (own !== undefined && own.id !== id) {
-        this.#ownLost = true;
-        this.#joinNow = true;
-      }
+      this.#sent.delete(id);
+      if (own !== undefined && own.id !== id) this.#loseOwn();
       last = { position, id };
       fresh.push({ position, record });
       if (record.kind === "clear") this.#enter(record.generation);

@@ -105,8 +105,11 @@ class World {
   begin(name: string, who: number, fresh: boolean): void {
     const gate = Promise.withResolvers<void>();
     gate.promise.catch(() => undefined); // a read that hits calls no loader
-    const version = this.row(name); // read now, answered later
-    const read = this.cache(who).getOrSet(name, () => gate.promise.then(() => version), {
+    const load = (): Promise<number> => {
+      const version = this.row(name); // read when it is called, answered later
+      return gate.promise.then(() => version);
+    };
+    const read = this.cache(who).getOrSet(name, load, {
       tags: [`tag:${name}`],
       fresh,
     });

@@ -43,6 +43,7 @@ export function storeClient(world: Scheduler, link: Link, name: Namer): StoreLay
       ping: () => call(() => undefined),
       async close() {
         closed = true;
+        link.reset();
       },
     }),
   };

@@ -129,7 +129,9 @@ export class History {
   }
 
   #unprovable(by: Mutation, reader: Reader): boolean {
-    return this.storeWentBack && by.byKey && (by.soft || by.position <= reader.since);
+    // A store that falls back alone may bring back what was removed: those who heard the record know better, but it
+    // says too little of what was made stale, or written over what was loaded at the same position.
+    return this.storeWentBack && by.byKey && (by.soft || by.isSet || by.position <= reader.since);
   }
 
   #promise(

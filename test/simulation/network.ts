@@ -31,6 +31,8 @@ export class Link {
   #arrival = 0;
   #answer = 0;
   #connection = 0;
+  /** Something was lost on it. */
+  #holed = false;
 
   constructor(world: Scheduler, host: Host, node: ServerNode, random: () => number) {
     this.#world = world;
@@ -110,6 +112,12 @@ export class Link {
   change(weather: Weather): void {
     const stalled = this.#stalled;
     this.weather = weather;
+    if (weather === "lossy") this.#holed = true;
+    // A half-open connection is noticed once something gets through again.
+    if (weather === "well" && this.#holed) {
+      this.#holed = false;
+      this.reset();
+    }
     if (weather === "stalled") return;
     this.#stalled = [];
     for (const arrive of stalled) this.#world.after(0, arrive);

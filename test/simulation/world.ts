@@ -235,10 +235,7 @@ export class World {
       for (const link of links) link.change(to);
       this.scheduler.after(lasts, () => {
         for (const link of links) {
-          if (link.weather !== to) continue;
-          link.change("well");
-          // A half-open connection is noticed once something gets through again.
-          if (to === "lossy") link.reset();
+          if (link.weather === to) link.change("well");
         }
       });
     };
@@ -309,11 +306,7 @@ export class World {
     this.#thaw(this.#storeNode);
     this.#thaw(this.#logNode);
     for (const process of this.#slots) {
-      for (const link of Object.values(process.links)) {
-        const was = link.weather;
-        link.change("well");
-        if (was === "lossy") link.reset();
-      }
+      for (const link of Object.values(process.links)) link.change("well");
       if (process.host.paused) this.#resume(process);
     }
   }
