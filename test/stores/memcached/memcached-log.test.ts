@@ -9,7 +9,7 @@ import { KeyNames } from "../../../src/stores/memcached/key-names.ts";
 import { LogChain, moved } from "../../../src/stores/memcached/log-chain.ts";
 import { type RecordingFollower, recordingFollower } from "../../../src/testing/log-contract.ts";
 import { type MemcachedServer, startMemcached } from "../../servers.ts";
-import { context, flushed, itemsOf, logOf, logServer, raw } from "./setup.ts";
+import { context, flushed, itemNamesOf, itemsOf, logOf, logServer, raw } from "./setup.ts";
 
 let server: MemcachedServer;
 const closing: { close(): unknown }[] = [];
@@ -63,9 +63,7 @@ async function until(done: () => unknown, ms = 5_000): Promise<void> {
 
 /** Names of the log's items in the server that have this part. */
 async function names(part: string): Promise<string[]> {
-  const dump = await raw(server.host, "lru_crawler metadump hash\r\n", /END\r\n$/);
-  const all = [...dump.matchAll(/^key=(\S+)/gm)].map(([, name = ""]) => decodeURIComponent(name));
-  return all.filter((name) => name.includes(part));
+  return (await itemNamesOf(server.host)).filter((name) => name.includes(part));
 }
 
 /** As the server does when it needs the memory. */
