@@ -33,6 +33,8 @@ export interface Reader {
   /** Highest log position applied, and where following began. */
   applied: number;
   since: number;
+  /** When it was last told anything by the log. */
+  toldAt: number;
   generation: string;
 }
 
@@ -146,7 +148,8 @@ export class History {
     if (by.strict) return "P3 (strict)";
     if (by === after) return "P4 (after)";
     if (by.process === process) return "P2 (own)";
-    if (reader.applied >= by.position) return "P1 (applied)";
+    // A position reached before belongs to another history.
+    if (reader.applied >= by.position && reader.toldAt >= by.startedAt) return "P1 (applied)";
     if (now > (by.endedAt ?? now) + this.longestTrust) return "P2 (cut off)";
     return undefined;
   }

@@ -114,7 +114,7 @@ export class World {
     const commands = new Link(scheduler, host, this.#logNode, this.#random);
     const follower = new Link(scheduler, host, this.#logNode, this.#random);
     const namer = (): string => `${name}.${++this.#names}`;
-    const reader: Reader = { applied: 0, since: Number.POSITIVE_INFINITY, generation: "" };
+    const reader: Reader = { applied: 0, since: Number.POSITIVE_INFINITY, toldAt: 0, generation: "" };
     const applied = new Set<number>();
     const log: LogFactory = (context) => {
       const remote = new RemoteLog(logClient(scheduler, commands, follower, namer), context);
@@ -124,6 +124,7 @@ export class World {
         const head = await open({
           apply: (records) => {
             to.apply(records);
+            reader.toldAt = this.scheduler.now;
             for (const { position, record } of records) {
               applied.add(position);
               reader.applied = position;
@@ -133,12 +134,14 @@ export class World {
           },
           reset: (at, why) => {
             to.reset(at, why);
+            reader.toldAt = this.scheduler.now;
             reader.applied = at.position;
             reader.since = at.position;
             reader.generation = at.generation;
             this.note(() => `  ${name} is reset to ${at.generation}:${at.position % 100_000}: ${why}`);
           },
         });
+        reader.toldAt = this.scheduler.now;
         reader.applied = head.position;
         reader.since = head.position;
         reader.generation = head.generation;
