@@ -5,7 +5,7 @@ import { copyWithout, removeCopies } from "./mutate.ts";
 import { type Mix, type Schedule, schedules } from "./simulate.ts";
 
 /** Schedules tried when the one on record does not show the mutant any more. */
-const TRIES = 1_500;
+const TRIES = Number(process.env.SIM_TRIES ?? 1_500);
 /** Seed of these. */
 const SEED = 1;
 

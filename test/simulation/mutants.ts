@@ -22,6 +22,11 @@ interface Edit {
 const CALM: Mix = { apart: false, faults: false };
 const FAULTS: Mix = { apart: false, faults: true };
 const APART: Mix = { apart: true, faults: true };
+/** Mixes that look for one kind of trouble. */
+const TRIMS: Mix = { apart: false, faults: true, only: ["trim", "partition", "delete", "tag"] };
+const SLOW: Mix = { apart: false, faults: true, only: ["slow", "partition", "tag", "softTag", "tag"] };
+const LOSSES: Mix = { apart: false, faults: true, only: ["failOver", "delete", "partition", "tag"] };
+const SWEEPS: Mix = { apart: false, faults: false, only: ["prefix", "glob"] };
 
 type Kill = readonly [seed: number, path: string];
 
@@ -140,7 +145,7 @@ export const MUTANTS: readonly Mutant[] = [
     undefined,
     "what came in between refuses the load already",
   ),
-  mutant("records that are missing are not noticed", FAULTS, [
+  mutant("records that are missing are not noticed", TRIMS, [
     [
       LOG,
       `if (last !== undefined && position !== last.position + 1) {`,
@@ -160,7 +165,7 @@ export const MUTANTS: readonly Mutant[] = [
   mutant("memory is trusted however long the log was not heard", FAULTS, [
     [FOLLOWING, `return now <= this.#trustedUntil;`, `return this.log.lag() < Number.POSITIVE_INFINITY;`],
   ]),
-  mutant("a heartbeat counts from its answer", FAULTS, [
+  mutant("a heartbeat counts from its answer", SLOW, [
     [
       LOG,
       `    const lost = this.#ownLost`,
@@ -174,7 +179,7 @@ export const MUTANTS: readonly Mutant[] = [
     const head = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, this.#applied`,
     ],
   ]),
-  mutant("a follower that has not come to the head counts as up to date", FAULTS, [
+  mutant("a follower that has not come to the head counts as up to date", SLOW, [
     [
       LOG,
       `if ((this.#applied?.position ?? 0) >= position && sentAt > this.#heardAt)`,
@@ -186,7 +191,7 @@ export const MUTANTS: readonly Mutant[] = [
   ]),
   mutant(
     "what was lost of its own records is not noticed",
-    FAULTS,
+    LOSSES,
     [
       [LOG, `    this.#ownLost = true;\n`, ""],
       [LOG, `[...this.#own].some(([at, own]) => at > head.position && own.at <= sentAt)`, `false`],
@@ -201,8 +206,8 @@ export const MUTANTS: readonly Mutant[] = [
       `if (position >= 0) return { position: 0, beyondMemory: false };`,
     ],
   ]),
-  mutant("a sweep removes what was loaded since", CALM, [
-    [GUARDED, `this.#store.remove(keys, position))`, `this.#store.remove(keys, Number.MAX_SAFE_INTEGER))`],
+  mutant("a sweep removes what was loaded since", SWEEPS, [
+    [GUARDED, `this.#store.remove(keys, position))`, `this.#store.remove(keys))`],
   ]),
   mutant(
     "a store that was not reached is not told of",
@@ -215,7 +220,7 @@ export const MUTANTS: readonly Mutant[] = [
     "readers who heard the record remember its key as well",
   ),
   mutant("leases are not renewed while the load runs", CALM, [
-    [LOADS, `core.background(store.renew(flight.key, token, lease));`, ``],
+    [LOADS, `core.background(store.renew(flight.key, token, lease));`, `void [store, token];`],
   ]),
   mutant("a lease is given back without telling those who wait", CALM, [
     [CORE, `if (awaited) this.tellEnded(flight.key);`, ``],
@@ -248,7 +253,7 @@ export const MUTANTS: readonly Mutant[] = [
       `void (outdated && joinedAt);`,
     ],
   ]),
-  mutant("the log forgets a pattern after one walk", CALM, [
+  mutant("the log forgets a pattern after one walk", SWEEPS, [
     [SWEEPER, `if (await this.#walk(pattern, {}, this.#ending.signal)) await`, `await`],
   ]),
 ];
