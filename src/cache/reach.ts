@@ -11,7 +11,8 @@ export interface Reach {
   readonly beyondMemory: boolean;
 }
 const NOWHERE: Reach = { position: 0, beyondMemory: false };
-/** Past memory, and past everything under way: the stores alone are sure to have seen it. */
+/** Past memory, past everything under way, and past the stores: whether a tag or a pattern concerns what they hold
+ *  is not known here before the log told. The source alone is sure. */
 const BEYOND: Reach = { position: Number.POSITIVE_INFINITY, beyondMemory: true };
 
 /** Read-your-writes (P4): waits until the follower has seen `after`, else the read goes past memory. */

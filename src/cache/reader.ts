@@ -149,7 +149,8 @@ export class Reader {
         }),
       );
     });
-    if (started.size > 0) this.#runner.loadMany([...started.values()], loader, this.#how(options, false));
+    if (started.size > 0)
+      this.#runner.loadMany([...started.values()], loader, this.#how(options, false, past));
     if (background.size > 0)
       this.#runner.loadMany([...background.values()], loader, this.#how(options, true));
     if (waits.length > 0) {
@@ -231,7 +232,7 @@ export class Reader {
     const retry = (): Promise<unknown> =>
       this.#load(key, loader, resolved, options, since(past, this.#core.invalidations.position), true);
     const wait = this.#wait(flight, joined, resolved, options, landed, again ? undefined : retry);
-    if (!joined) this.#runner.load(flight, loader, this.#how(options, false));
+    if (!joined) this.#runner.load(flight, loader, this.#how(options, false, past));
     return wait;
   }
 
@@ -253,7 +254,7 @@ export class Reader {
       return this.#handOut(usable.value);
     }
     core.memoryCounters.misses++;
-    if (core.stores.length === 0 || !resolved.l2) {
+    if (core.stores.length === 0 || !resolved.l2 || past.beyondMemory) {
       count(core, NOTHING, key, options.report);
       return Promise.resolve(undefined);
     }
@@ -390,9 +391,10 @@ export class Reader {
     return awaitFlight(core, flight, resolved, options.signal, deliver, takesStale);
   }
 
-  #how(options: GetOrSetOptions | undefined, eager: boolean): How {
-    if (options?.fresh !== true && options?.schema === undefined) return eager ? EAGER : PLAIN;
-    return { loads: true, fresh: options?.fresh === true, eager, schema: options?.schema };
+  #how(options: GetOrSetOptions | undefined, eager: boolean, past?: Reach): How {
+    const fresh = options?.fresh === true || past?.beyondMemory === true;
+    if (!fresh && options?.schema === undefined) return eager ? EAGER : PLAIN;
+    return { loads: true, fresh, eager, schema: options?.schema };
   }
 
   #handOut(value: unknown): Promise<unknown> {

@@ -22,7 +22,9 @@ export async function checkSchedules(mix: Mix, runs: number): Promise<void> {
     return;
   }
   const [schedule] = result.counterexample ?? [];
-  throw new Error(await story(schedule, `SIM_SEED=${result.seed} SIM_PATH=${result.counterexamplePath ?? ""}`));
+  throw new Error(
+    await story(schedule, `SIM_SEED=${result.seed} SIM_PATH=${result.counterexamplePath ?? ""}`),
+  );
 }
 
 async function story(schedule: Schedule | undefined, replay: string): Promise<string> {

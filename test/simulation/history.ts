@@ -33,6 +33,10 @@ export interface Reader {
   /** Highest log position applied, and where following began. */
   applied: number;
   since: number;
+  /** When it was last told anything by the log. */
+  toldAt: number;
+  /** When the log last told it that it follows the history that holds. */
+  joinedAt: number;
   generation: string;
 }
 
@@ -44,6 +48,8 @@ export class History {
   readonly longestTrust: number;
   /** The store alone went back to an earlier state at some time. */
   storeWentBack = false;
+  /** When the log last fell back to a replica. */
+  failedOverAt = Number.NEGATIVE_INFINITY;
 
   constructor(keys: readonly KeyName[], longestTrust: number) {
     for (const key of keys) this.rows.set(key, 1);
@@ -146,7 +152,9 @@ export class History {
     if (by.strict) return "P3 (strict)";
     if (by === after) return "P4 (after)";
     if (by.process === process) return "P2 (own)";
-    if (reader.applied >= by.position) return "P1 (applied)";
+    // A position reached before, or in a history that a failover ended, is another record's.
+    const same = reader.toldAt >= by.startedAt && reader.joinedAt > this.failedOverAt;
+    if (reader.applied >= by.position && same) return "P1 (applied)";
     if (now > (by.endedAt ?? now) + this.longestTrust) return "P2 (cut off)";
     return undefined;
   }

@@ -125,7 +125,7 @@ export class Link {
 
   #delay(): number {
     const drawn = this.#random();
-    if (this.weather === "slow") return 50 + drawn * 400;
+    if (this.weather === "slow") return 50 + drawn * 900;
     return drawn < 0.9 ? 0.2 + drawn * 2 : 2 + (drawn - 0.9) * 180;
   }
 }

@@ -55,13 +55,17 @@ export interface Schedule {
 export interface Mix {
   readonly apart: boolean;
   readonly faults: boolean;
+  /** Only these deeds, and reads, instead of all [all]. */
+  readonly only?: readonly Deed[];
 }
 
-export function schedules({ apart, faults }: Mix): fc.Arbitrary<Schedule> {
+export function schedules({ apart, faults, only }: Mix): fc.Arbitrary<Schedule> {
+  const chosen = only === undefined ? [] : [{ weight: 12, arbitrary: fc.constantFrom(...only) }];
   const deeds: fc.Arbitrary<Deed> = fc.oneof(
+    ...chosen,
     { weight: 12, arbitrary: fc.constantFrom(...READS) },
-    { weight: 9, arbitrary: fc.constantFrom(...WRITES) },
-    ...(faults ? [{ weight: 5, arbitrary: fc.constantFrom(...FAULTS) }] : []),
+    ...(only === undefined ? [{ weight: 9, arbitrary: fc.constantFrom(...WRITES) }] : []),
+    ...(faults && only === undefined ? [{ weight: 5, arbitrary: fc.constantFrom(...FAULTS) }] : []),
     { weight: 1, arbitrary: fc.constant("wait" as const) },
   );
   const step: fc.Arbitrary<Step> = fc.record(

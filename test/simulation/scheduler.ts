@@ -132,6 +132,7 @@ export function hostClock(world: Scheduler, host: Host, rate: number): HostClock
   let holding = 0;
   return {
     now: () => offset + (world.now - born) * rate,
+    recent: () => offset + (world.now - born) * rate,
     wall: () => 1_700_000_000_000 + world.now,
     setTimer(ms, fn, holds = false) {
       if (!Number.isFinite(ms)) return { cancel: () => undefined };

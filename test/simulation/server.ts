@@ -229,6 +229,9 @@ export class ServerState {
 
 type Step = { readonly at: number; readonly work: (state: ServerState, now: number) => unknown };
 
+/** A replica is never further behind, in milliseconds. */
+const LONGEST_LAG = 800;
+
 /** One server: its state, and all that changed it, of which a replica may have seen only the beginning. */
 export class ServerNode {
   state = new ServerState();
@@ -261,7 +264,9 @@ export class ServerNode {
   /** The replica takes over as it is: without the last `lag` steps. */
   failOver(lag: number, now: number): void {
     const before = this.state.records;
-    const steps = this.#steps.slice(0, Math.max(0, this.#steps.length - lag));
+    const recent = this.#steps.findIndex(({ at }) => at >= now - LONGEST_LAG);
+    const first = recent === -1 ? this.#steps.length : recent;
+    const steps = this.#steps.slice(0, Math.max(first, this.#steps.length - lag));
     this.state = new ServerState();
     for (const { at, work } of steps) work(this.state, at);
     this.state.knowsSince = now;

@@ -74,7 +74,7 @@ export class World {
   readonly #refreshed = new Map<KeyName, number>();
   /** No fault so far. */
   #calm = true;
-  #failedOverAt = Number.NEGATIVE_INFINITY;
+
   #names = 0;
   #started = 0;
   #last: Mutation | undefined;
@@ -114,16 +114,30 @@ export class World {
     const commands = new Link(scheduler, host, this.#logNode, this.#random);
     const follower = new Link(scheduler, host, this.#logNode, this.#random);
     const namer = (): string => `${name}.${++this.#names}`;
-    const reader: Reader = { applied: 0, since: Number.POSITIVE_INFINITY, generation: "" };
+    const reader: Reader = {
+      applied: 0,
+      since: Number.POSITIVE_INFINITY,
+      toldAt: 0,
+      joinedAt: 0,
+      generation: "",
+    };
     const applied = new Set<number>();
     const log: LogFactory = (context) => {
-      const remote = new RemoteLog(logClient(scheduler, commands, follower, namer), context);
+      const client = logClient(scheduler, commands, follower, namer);
+      const join = client.join;
+      client.join = async (node, to, lease) => {
+        const head = await join(node, to, lease);
+        if (head.standing === "same") reader.joinedAt = this.scheduler.now;
+        return head;
+      };
+      const remote = new RemoteLog(client, context);
       const open = remote.open.bind(remote);
       // Listens in: what the process has applied decides what it may still serve.
       remote.open = async (to) => {
         const head = await open({
           apply: (records) => {
             to.apply(records);
+            reader.toldAt = this.scheduler.now;
             for (const { position, record } of records) {
               applied.add(position);
               reader.applied = position;
@@ -133,12 +147,16 @@ export class World {
           },
           reset: (at, why) => {
             to.reset(at, why);
+            reader.toldAt = this.scheduler.now;
+            reader.joinedAt = this.scheduler.now;
             reader.applied = at.position;
             reader.since = at.position;
             reader.generation = at.generation;
             this.note(() => `  ${name} is reset to ${at.generation}:${at.position % 100_000}: ${why}`);
           },
         });
+        reader.toldAt = this.scheduler.now;
+        reader.joinedAt = this.scheduler.now;
         reader.applied = head.position;
         reader.since = head.position;
         reader.generation = head.generation;
@@ -286,7 +304,7 @@ export class World {
   #wentBack(node: ServerNode): void {
     if (node === this.#storeNode && this.#config.apart) this.history.storeWentBack = true;
     if (node !== this.#logNode) return;
-    this.#failedOverAt = this.scheduler.now;
+    this.history.failedOverAt = this.scheduler.now;
     const kept = new Set(node.state.records.map(({ position }) => position));
     for (const by of this.history.mutations) if (!kept.has(by.position)) by.lost = true;
     // The same position may have been given to another record since an earlier failover: then it was lost before.
@@ -484,12 +502,7 @@ export class World {
   }
 
   /** The source: reads the row some time after it was asked, answers some time later. */
-  async #fetch(
-    process: Process,
-    key: KeyName,
-    how: number,
-    exclusive: boolean,
-  ): Promise<number> {
+  async #fetch(process: Process, key: KeyName, how: number, exclusive: boolean): Promise<number> {
     const load: Load = { key, process, startedAt: this.scheduler.now, exclusive };
     if (this.#calm && exclusive) this.#checkAlone(load);
     this.#loads.add(load);
@@ -561,7 +574,7 @@ export class World {
         mutation.ended = "done";
         mutation.endedAt = this.scheduler.now;
         // Appended before a failover and told after it: which of the two histories it is in is not known here.
-        if (this.#failedOverAt >= mutation.startedAt) mutation.lost = true;
+        if (this.history.failedOverAt >= mutation.startedAt) mutation.lost = true;
         this.#last = mutation;
       },
       (error) => {
