@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Fleet, startFleet, stepsIn } from "./shop-fleet.ts";
+import { expectOneStatement, type Fleet, startFleet, stepsIn } from "./shop-fleet.ts";
 import { asker, launch, run } from "./shop-process.ts";
 
 let data = "";
@@ -39,11 +39,10 @@ describe("the shop in several processes", { timeout: 120_000 }, () => {
     expect(new Set(steps.map(({ price }) => price)).size).toBe(4);
     expect(output).toContain('The same with { wait: "all" }');
     expect(steps[3]?.old, "no old answer after a strict invalidation").toBe(0);
-    expect(output).toMatch(/Stampede: 750 requests at once for product 43, .*: 1 database statement\n/);
+    expectOneStatement(output, 750);
 
     for (const { ask } of fleet.processes) {
       expect((await ask("GET", "/products/42")).body).toMatchObject({ id: 42 });
-      expect(output).toContain(steps[3]?.price);
     }
   });
 
@@ -76,7 +75,8 @@ describe("the shop in several processes", { timeout: 120_000 }, () => {
     process.kill(one.pid, "SIGKILL");
     await fleet.printed(/Process 1 \(pid \d+\) is gone: it ended with SIGKILL. It is started again in 1 s./);
     expect(fleet.output()).toContain(`Process 1 (pid ${one.pid}) is gone`);
-    expect((await two.ask("PATCH", "/products/42", { price_cents: 77_777 })).status).toBe(200);
+    const patched = await two.ask("PATCH", "/products/42", { price_cents: 77_777 });
+    expect(patched.status, patched.text + fleet.output()).toBe(200);
     const again = await fleet.printed(/Process 1 serves again: pid (\d+), (\S+)\n/);
     expect(again[2]).toBe(one.address);
     const read = await asker(one.address)("GET", "/products/42");
@@ -99,7 +99,7 @@ describe("the shop in several processes", { timeout: 120_000 }, () => {
     for (const { address } of processes) await expect(fetch(address)).rejects.toThrow();
     fleet = await startFleet(data, 1);
     expect(fleet.output()).not.toContain("generated");
-    expect(fleet.output()).toMatch(/Stampede: 250 requests at once .*: 1 database statement\n/);
+    expectOneStatement(fleet.output(), 250);
     expect(await fleet.end("SIGINT")).toBe(0);
   });
 
@@ -115,7 +115,8 @@ describe("the shop in several processes", { timeout: 120_000 }, () => {
     const elsewhere = await mkdtemp(join(tmpdir(), "shop-processes-"));
     try {
       const { code, output } = await run(elsewhere, ["--processes", "2"], { PORT: port });
-      expect(output).toContain(`Process 1 does not start: Cannot listen on 127.0.0.1:${port}`);
+      // The first port is taken for certain, the second may be, and either may be told first.
+      expect(output).toMatch(/Process [12] does not start: Cannot listen on 127.0.0.1:\d+/);
       expect(code).toBe(1);
     } finally {
       await other.end("SIGTERM");
