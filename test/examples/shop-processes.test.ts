@@ -37,7 +37,7 @@ describe("the shop in several processes", { timeout: 120_000 }, () => {
       expect(last).toBeLessThan(5_000);
     }
     expect(new Set(steps.map(({ price }) => price)).size).toBe(4);
-    expect(output).toContain('The same with { wait: "all" }');
+    expect(output).toContain('The same strictly, invalidateTags(["products"], { wait: "all" })');
     expect(steps[3]?.old, "no old answer after a strict invalidation").toBe(0);
     expectOneStatement(output, 750);
 
