@@ -2,6 +2,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { connectPostgres } from "../../examples/shop/database.ts";
+import { startPostgres } from "../servers.ts";
 import { expectOneStatement, type Fleet, startFleet, stepsIn } from "./shop-fleet.ts";
 import { asker, launch, run } from "./shop-process.ts";
 
@@ -90,6 +92,38 @@ describe("the shop in several processes", { timeout: 120_000 }, () => {
     expect(await fleet.end("SIGTERM")).toBe(0);
     expect(fleet.output()).toContain("Closed.");
     await expect(fetch(one.address)).rejects.toThrow();
+  });
+
+  it("lets each process connect to a PostgreSQL server by itself", async () => {
+    const server = await startPostgres();
+    try {
+      fleet = await startFleet(data, 2, { DATABASE_URL: server.url });
+      expect(fleet.output()).toContain("(generated 500 products, PostgreSQL)");
+      const steps = stepsIn(fleet.output());
+      expect(steps.length).toBe(4);
+      for (const { price, rows } of steps) expect(rows.map((row) => row.price)).toEqual([price, price]);
+      expectOneStatement(fleet.output(), 500);
+      const lines = [{ product_id: 60, quantity: 1 }];
+      for (const { ask } of fleet.processes)
+        expect((await ask("POST", "/orders", { user_id: 3, lines })).status).toBe(201);
+      // A worker's statements do not go through the first process, which can be seen from the server.
+      const database = await connectPostgres(server.url, 1);
+      try {
+        const { rows } = await database.query<{ clients: number }>(
+          "select count(distinct client_port)::int as clients from pg_stat_activity where datname = current_database()",
+        );
+        expect(rows[0]?.clients).toBeGreaterThanOrEqual(3);
+        await database.query(
+          "drop table shop_seed, shop_order_items, shop_orders, shop_users, shop_products",
+        );
+      } finally {
+        await database.close();
+      }
+      expect(await fleet.end("SIGTERM")).toBe(0);
+    } finally {
+      await fleet?.end("SIGKILL");
+      await server.stop();
+    }
   });
 
   it("leaves no process behind when the first is killed, and the next start works on the same data", async () => {
