@@ -2,6 +2,7 @@ import type { Position } from "../coherence/log.ts";
 import type { Entry } from "./entry.ts";
 import type { GuardedStore } from "./guarded-store.ts";
 import type { LifetimeOptions } from "./resolve.ts";
+import { TurnoverMap } from "./turnover-map.ts";
 
 /** How a flight ended well. */
 export interface Outcome {
@@ -51,6 +52,10 @@ export class Flight {
   background = false;
   /** The loader was called. */
   loading = false;
+  /** Its place among those that are not over. */
+  aloft = false;
+  previous: Flight | undefined;
+  next: Flight | undefined;
   /** Told when it is aborted. */
   onAbort: (() => void) | undefined;
   #answer = Promise.withResolvers<Outcome>();
@@ -154,10 +159,10 @@ export class Flight {
 
 /** The flights under way: loads that callers may join, and reads of caches alone. */
 export class Flights {
-  readonly #loads = new Map<string, Flight>();
-  readonly #reads = new Map<string, Flight>();
-  /** All that are not over, also those that nobody joins any more. */
-  readonly #aloft = new Set<Flight>();
+  readonly #loads = new TurnoverMap<string, Flight>();
+  readonly #reads = new TurnoverMap<string, Flight>();
+  /** First of all that are not over, also those that nobody joins any more: a list through the flights themselves. */
+  #first: Flight | undefined;
   readonly #onDetach: (flight: Flight) => void;
 
   /** @param onDetach told of flights that may not store any more: their leases are of no use. */
@@ -182,19 +187,19 @@ export class Flights {
     const older = this.#loads.get(flight.key);
     if (older !== undefined) this.detach(older, true);
     this.#loads.set(flight.key, flight);
-    this.#aloft.add(flight);
+    this.#take(flight);
   }
 
   addRead(flight: Flight): void {
     const older = this.#reads.get(flight.key);
     if (older !== undefined) this.detach(older, true);
     this.#reads.set(flight.key, flight);
-    this.#aloft.add(flight);
+    this.#take(flight);
   }
 
   /** Forgets a flight that is over. */
   end(flight: Flight): void {
-    this.#aloft.delete(flight);
+    this.#drop(flight);
     this.remove(flight);
   }
 
@@ -227,6 +232,26 @@ export class Flights {
   }
 
   all(): Flight[] {
-    return [...this.#aloft];
+    const all: Flight[] = [];
+    for (let flight = this.#first; flight !== undefined; flight = flight.next) all.push(flight);
+    return all;
+  }
+
+  #take(flight: Flight): void {
+    flight.aloft = true;
+    flight.next = this.#first;
+    if (this.#first !== undefined) this.#first.previous = flight;
+    this.#first = flight;
+  }
+
+  #drop(flight: Flight): void {
+    if (!flight.aloft) return;
+    flight.aloft = false;
+    const { previous, next } = flight;
+    if (previous === undefined) this.#first = next;
+    else previous.next = next;
+    if (next !== undefined) next.previous = previous;
+    flight.previous = undefined;
+    flight.next = undefined;
   }
 }
