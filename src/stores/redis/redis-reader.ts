@@ -17,10 +17,63 @@ export interface Want {
   readonly refresh: boolean;
 }
 
-interface Waiting {
-  readonly key: string;
-  readonly resolve: (read: StoreRead) => void;
+/** What one reader asked for in one go. */
+interface Request {
+  readonly reads: StoreRead[];
+  /** Answers still to come. */
+  left: number;
+  readonly resolve: (reads: StoreRead[]) => void;
   readonly reject: (error: unknown) => void;
+}
+
+/** Keys that travel together, and where their answers go: lists side by side, since there are many of them. */
+class Batch {
+  readonly keys: string[] = [];
+  readonly requests: Request[] = [];
+  readonly places: number[] = [];
+
+  add(key: string, request: Request, place: number): void {
+    this.keys.push(key);
+    this.requests.push(request);
+    this.places.push(place);
+  }
+
+  slice(from: number, to: number): Batch {
+    if (from === 0 && to >= this.keys.length) return this;
+    const part = new Batch();
+    for (let i = from; i < Math.min(to, this.keys.length); i++) part.#copy(this, i);
+    return part;
+  }
+
+  bySlot(): Iterable<Batch> {
+    const slots = new Map<number, Batch>();
+    for (const [i, key] of this.keys.entries()) {
+      const slot = keySlot(key);
+      let batch = slots.get(slot);
+      if (batch === undefined) {
+        batch = new Batch();
+        slots.set(slot, batch);
+      }
+      batch.#copy(this, i);
+    }
+    return slots.values();
+  }
+
+  answer(i: number, read: StoreRead): void {
+    const request = this.requests[i];
+    if (request === undefined) return;
+    request.reads[this.places[i] ?? 0] = read;
+    if (--request.left === 0) request.resolve(request.reads);
+  }
+
+  reject(error: unknown): void {
+    for (const request of this.requests) request.reject(error);
+  }
+
+  #copy(from: Batch, i: number): void {
+    const [key, request] = [from.keys[i], from.requests[i]];
+    if (key !== undefined && request !== undefined) this.add(key, request, from.places[i] ?? 0);
+  }
 }
 
 /**
@@ -33,79 +86,69 @@ export class RedisReader {
   /** Tokens of this process: its own random part, and a number. */
   readonly #node = randomBytes(9).toString("base64url");
   #serial = 0;
-  #waiting = new Map<string, { readonly want: Want; readonly list: Waiting[] }>();
+  #waiting = new Map<string, { readonly want: Want; readonly batch: Batch }>();
 
   constructor(link: RedisLink, layout: Layout) {
     this.#link = link;
     this.#layout = layout;
   }
 
-  /** @param key the key as Redis has it. */
-  read(key: string, want: Want): Promise<StoreRead> {
+  /** @param keys keys as Redis has them. */
+  read(keys: readonly string[], want: Want): Promise<StoreRead[]> {
+    if (keys.length === 0) return Promise.resolve([]);
     return new Promise((resolve, reject) => {
-      const waiting = { key, resolve, reject };
+      const request = { reads: new Array<StoreRead>(keys.length), left: keys.length, resolve, reject };
       const group = `${want.lease} ${want.refresh}`;
-      const there = this.#waiting.get(group);
-      if (there !== undefined) {
-        there.list.push(waiting);
-        return;
+      let there = this.#waiting.get(group);
+      if (there === undefined) {
+        there = { want, batch: new Batch() };
+        this.#waiting.set(group, there);
+        // After the microtasks of this turn: all readers that one answer has woken have asked again by then.
+        if (this.#waiting.size === 1) process.nextTick(() => this.#flush());
       }
-      this.#waiting.set(group, { want, list: [waiting] });
-      // After the microtasks of this turn: all readers that one answer has woken have asked again by then.
-      if (this.#waiting.size === 1) process.nextTick(() => this.#flush());
+      for (const [place, key] of keys.entries()) there.batch.add(key, request, place);
     });
   }
 
   #flush(): void {
     const groups = this.#waiting;
     this.#waiting = new Map();
-    for (const { want, list } of groups.values())
-      for (const same of this.#link.cluster ? bySlot(list) : [list])
-        for (let from = 0; from < same.length; from += MOST_KEYS)
-          void this.#call(same.length <= MOST_KEYS ? same : same.slice(from, from + MOST_KEYS), want);
+    for (const { want, batch } of groups.values())
+      for (const same of this.#link.cluster ? batch.bySlot() : [batch])
+        for (let from = 0; from < same.keys.length; from += MOST_KEYS)
+          void this.#call(same.slice(from, from + MOST_KEYS), want);
   }
 
-  async #call(list: readonly Waiting[], want: Want): Promise<void> {
+  async #call(batch: Batch, want: Want): Promise<void> {
     try {
       const token = want.lease === undefined ? "" : `${this.#node}${(this.#serial++).toString(36)}`;
       const args =
         want.lease === undefined
           ? [""]
           : [String(Math.ceil(want.lease)), want.refresh ? "1" : "0", token, this.#layout];
-      const keys = list.map(({ key }) => key);
-      const reply = await this.#link.run(readScript, keys, args);
-      this.#answer(list, want, reply, token);
+      const reply = await this.#link.run(readScript, batch.keys, args);
+      this.#answer(batch, want, reply, token);
     } catch (error) {
-      for (const { reject } of list) reject(error);
+      batch.reject(error);
     }
   }
 
-  #answer(list: readonly Waiting[], want: Want, reply: Reply, token: string): void {
+  #answer(batch: Batch, want: Want, reply: Reply, token: string): void {
     if (!Array.isArray(reply) || reply.length <= HEAD)
       throw new StoreError("Redis gave another answer than the script's.");
     const now = Number(reply[0]);
     const letters = token === "" ? "" : String(reply[1]);
     const answered = reply.length - HEAD;
     // Asked for before anything is decoded, so that the server is not left waiting.
-    if (answered < list.length) void this.#call(list.slice(answered), want);
+    const { length } = batch.keys;
+    if (answered < length) void this.#call(batch.slice(answered, length), want);
     for (let index = 0; index < answered; index++) {
       const record: unknown = reply[HEAD + index];
       const letter = letters[index];
-      list[index]?.resolve({
+      batch.answer(index, {
         found: Buffer.isBuffer(record) ? decodeRecord(record, now) : undefined,
         lease: letter === "t" ? token : letter === "b" ? "busy" : undefined,
       });
     }
   }
-}
-
-function bySlot(list: readonly Waiting[]): Iterable<Waiting[]> {
-  const slots = new Map<number, Waiting[]>();
-  for (const waiting of list) {
-    const slot = keySlot(waiting.key);
-    const same = slots.get(slot);
-    if (same === undefined) slots.set(slot, [waiting]);
-    else same.push(waiting);
-  }
-  return slots.values();
 }

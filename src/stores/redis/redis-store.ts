@@ -66,10 +66,10 @@ export class RedisStore implements Store {
     const { signal, lease } = options;
     signal?.throwIfAborted();
     const want = { lease, refresh: options.refresh === true };
-    const [first] = keys;
-    if (keys.length === 1 && first !== undefined && signal === undefined)
-      return [await this.#reader.read(this.#prefix + first, want)];
-    const reads = Promise.all(keys.map((key) => this.#reader.read(this.#prefix + key, want)));
+    const reads = this.#reader.read(
+      keys.map((key) => this.#prefix + key),
+      want,
+    );
     if (signal === undefined) return reads;
     return this.#abortable(keys, reads, signal);
   }
@@ -171,7 +171,7 @@ export class RedisStore implements Store {
   async ping(): Promise<void> {
     this.#assertOpen();
     // No key of the cache is empty: this one is never there.
-    await this.#reader.read(this.#prefix, { lease: undefined, refresh: false });
+    await this.#reader.read([this.#prefix], { lease: undefined, refresh: false });
   }
 
   async close(): Promise<void> {
