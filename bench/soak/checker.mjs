@@ -8,19 +8,21 @@ const HUNG = 1_000;
 export class Checker {
   /** Per key: writes that resolved, as [resolvedAt, version, strict], by time. */
   #writes = new Map();
-  /** Last read of a key in a process: [endedAt, version]. */
-  #last = new Map();
   /** Times in which a process was frozen by the soak itself: [slot, from, to]. */
   #frozen = [];
   /** Times in which the promise is `maxLag`: [from, to]. */
   #troubled = [];
   #maxLag;
+  #phases = [];
   reads = 0;
   writes = 0;
   failedWrites = 0;
   stale = 0;
   staleStrict = 0;
   backwards = 0;
+  backwardsInTrouble = 0;
+  #backwards = [];
+  #late = [];
   hung = 0;
   worst = 0;
   examples = [];
@@ -45,50 +47,72 @@ export class Checker {
     }
     this.writes++;
     const list = this.#writes.get(key) ?? [];
-    list.push([ended, version, how === "strict"]);
+    list.push([ended, version, how === "strict", how, slot]);
     this.#writes.set(key, list);
   }
 
-  /** @param life which life of the process. */
-  read(slot, life, key, began, ended, version) {
-    const worker = `process ${slot}.${life}`;
-    this.reads++;
-    this.#time(slot, "read", began, ended);
-    if (version < 0) return;
-    const slack = this.#isTroubled(began) ? this.#maxLag + LAG : LAG;
-    for (const [resolved, written, strict] of this.#writes.get(key) ?? []) {
+  /** The latest read of a version of a key in a process. */
+  read(worker, key, began, version) {
+    for (const [resolved, written, strict, how, by] of this.#writes.get(key) ?? []) {
       if (version >= written) continue;
       const late = began - resolved;
+      const what = `${worker} read version ${version} of ${key}, ${late.toFixed(1)} ms after ${written} (${how} by ${by}; ${this.#phase(began)})`;
       if (strict && late > 0) {
         this.staleStrict++;
-        this.#example(
-          `strict: ${worker} read version ${version} of ${key}, ${late.toFixed(1)} ms after ${written}`,
-        );
-        break;
+        this.#example(`strict: ${what}`);
+        return;
       }
-      if (late > slack) {
-        this.stale++;
-        this.worst = Math.max(this.worst, late);
-        this.#example(
-          `${worker} read version ${version} of ${key}, ${late.toFixed(0)} ms after ${written} resolved`,
-        );
-        break;
+      if (late > LAG) {
+        this.#late.push([began, late, what]);
+        return;
       }
     }
-    const id = `${worker} ${key}`;
-    const last = this.#last.get(id);
-    if (last !== undefined && began > last[0] && version < last[1]) {
-      this.backwards++;
-      this.#example(`${worker} read version ${version} of ${key} after ${last[1]}`);
+  }
+
+  slow(slot, began, ended) {
+    this.#time(slot, "read", began, ended);
+  }
+
+  /** P5 holds while the shared store is reachable: what happens in times of trouble is judged at the end. */
+  wentBack(worker, key, began, version, before, later) {
+    const text = `${worker} read version ${version} of ${key} ${later.toFixed(1)} ms after ${before} (${this.#phase(began)})`;
+    this.#backwards.push([began, text]);
+  }
+
+  /** Judges what could only be judged once all times of trouble are known. */
+  finish() {
+    for (const [began, text] of this.#backwards) {
+      if (this.#isTroubled(began)) this.backwardsInTrouble++;
+      else {
+        this.backwards++;
+        this.#example(text);
+      }
     }
-    if (last === undefined || version >= last[1]) this.#last.set(id, [ended, version]);
+    for (const [began, late, text] of this.#late) {
+      if (this.#isTroubled(began) && late <= this.#maxLag + LAG) continue;
+      this.stale++;
+      this.worst = Math.max(this.worst, late);
+      this.#example(text);
+    }
   }
 
   #time(slot, what, began, ended) {
     if (ended - began <= HUNG) return;
     if (this.#frozen.some(([of, from, to]) => of === slot && began <= to && ended >= from)) return;
     this.hung++;
-    this.#example(`a ${what} took ${(ended - began).toFixed(0)} ms`);
+    this.#example(
+      `a ${what} in process ${slot} took ${(ended - began).toFixed(0)} ms (${this.#phase(began)})`,
+    );
+  }
+
+  /** What was going on. */
+  begin(name) {
+    this.#phases.push([name, Number(process.hrtime.bigint()) / 1e6]);
+  }
+
+  #phase(at) {
+    const phase = this.#phases.findLast(([, from]) => from <= at);
+    return phase === undefined ? "at the start" : `${(at - phase[1]).toFixed(0)} ms after ${phase[0]}`;
   }
 
   #isTroubled(at) {
@@ -96,6 +120,6 @@ export class Checker {
   }
 
   #example(text) {
-    if (this.examples.length < 10) this.examples.push(text);
+    if (this.examples.length < 40) this.examples.push(text);
   }
 }

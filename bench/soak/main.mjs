@@ -5,7 +5,6 @@
 import { fork } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { startProxy } from "../../test/proxy.ts";
 import { startRedis } from "../../test/servers.ts";
 import { Checker } from "./checker.mjs";
 import { MAX_LAG, NAMES } from "./contenders.mjs";
@@ -20,10 +19,28 @@ const READERS = 8;
 const HOWS = ["delete", "set", "tag", "delete", "strict"];
 const now = () => Number(process.hrtime.bigint()) / 1e6;
 
+/** The proxy, called in its own process. */
+async function proxyOf(target) {
+  const child = fork(new URL("./proxy.mjs", import.meta.url), [String(target)]);
+  const waiting = new Map();
+  let serial = 0;
+  const port = await new Promise((resolve) => child.once("message", (message) => resolve(message.port)));
+  child.on("message", ({ done }) => waiting.get(done)?.());
+  const call = (name, ...args) =>
+    new Promise((resolve) => {
+      waiting.set(++serial, resolve);
+      child.send({ id: serial, call: name, args });
+    });
+  const calls = Object.fromEntries(
+    ["delay", "cut", "drop", "heal"].map((name) => [name, (...args) => call(name, ...args)]),
+  );
+  return { port, ...calls, stop: async () => child.kill() };
+}
+
 /** The parent is the source: it knows the version of every row. */
 async function soak(contender) {
   const server = await startRedis();
-  const proxy = await startProxy(server.port);
+  const proxy = await proxyOf(server.port);
   const url = `redis://127.0.0.1:${proxy.port}`;
   const checker = new Checker(MAX_LAG);
   const rows = new Array(KEYS).fill(1);
@@ -57,8 +74,11 @@ async function soak(contender) {
           if (key !== undefined)
             checker.wrote(slot, key, version, how, message.began, message.ended, message.failed);
         } else if (message.reads !== undefined) {
-          for (const [key, began, ended, version] of message.reads)
-            checker.read(slot, life, key, began, ended, version);
+          const worker = `process ${slot}.${life}`;
+          checker.reads += message.count;
+          for (const [key, began, version] of message.reads) checker.read(worker, key, began, version);
+          for (const [began, ended] of message.slow) checker.slow(slot, began, ended);
+          for (const one of message.backwards) checker.wentBack(worker, ...one);
           totals.unhandled += message.totals.unhandled - seen.unhandled;
           totals.failedReads += message.totals.failedReads - seen.failedReads;
           Object.assign(seen, message.totals);
@@ -95,9 +115,11 @@ async function soak(contender) {
   /** A fault for `ms`; until `after` ms later the promise is `maxLag`. */
   const fault = async (name, ms, begin, end) => {
     const from = now();
+    checker.begin(`${name} began`);
     await begin();
     await sleep(ms);
     await end();
+    checker.begin(`${name} ended`);
     checker.trouble(from, now() + MAX_LAG + 1_000);
     await sleep(MAX_LAG + 1_000);
     faults.push(name);
@@ -180,6 +202,7 @@ async function soak(contender) {
   for (const child of workers) child.send({ end: true });
   await Promise.race([Promise.all(ended), sleep(10_000)]);
   for (const child of workers) child.kill("SIGKILL");
+  checker.finish();
   await proxy.stop();
   await server.stop();
   return { contender, checker, totals, faults, loads };
@@ -201,6 +224,7 @@ const rows = [
   ["  the latest after, in ms", ({ checker }) => Math.round(checker.worst)],
   ['stale reads after wait: "all" (none: not offered)', ({ checker }) => checker.staleStrict],
   ["reads that went back to an older version", ({ checker }) => checker.backwards],
+  ["  while Redis was in trouble (not promised)", ({ checker }) => checker.backwardsInTrouble],
   ["calls that took over 1 s", ({ checker }) => checker.hung],
   ["reads that rejected", ({ totals }) => totals.failedReads],
   ["unhandled rejections", ({ totals }) => totals.unhandled],

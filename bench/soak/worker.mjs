@@ -16,8 +16,27 @@ const load = (key) =>
     process.send({ load: key, id });
   });
 
-let reads = [];
+/** A call that takes longer than this hangs. */
+const HUNG = 1_000;
+/** What was read since the last report: of each version of a key only the latest read says anything new. */
+let seen = new Map();
+let count = 0;
+/** Reads that took long, and reads older than one that had ended before they began. */
+let slow = [];
+let backwards = [];
+const last = new Map();
 const totals = { unhandled: 0, failedReads: 0, lastError: "" };
+
+function note(key, began, ended, version) {
+  count++;
+  if (ended - began > HUNG) slow.push([began, ended]);
+  if (version < 0) return;
+  seen.set(`${key} ${version}`, [key, began, version]);
+  const before = last.get(key);
+  if (before !== undefined && began > before[0] && version < before[1])
+    backwards.push([key, began, version, before[1], began - before[0]]);
+  if (before === undefined || version >= before[1]) last.set(key, [ended, version]);
+}
 process.on("unhandledRejection", (error) => {
   totals.unhandled++;
   totals.lastError = String(error);
@@ -39,11 +58,11 @@ async function reader(n) {
     const began = now();
     try {
       const value = await cache.read(`k${key}`, () => load(key));
-      reads.push([key, began, now(), value]);
+      note(key, began, now(), value);
     } catch (error) {
       totals.failedReads++;
       totals.lastError = String(error);
-      reads.push([key, began, now(), -1]);
+      note(key, began, now(), -1);
     }
     await sleep(1 + (at % 3));
   }
@@ -73,9 +92,11 @@ process.on("message", (message) => {
 
 const report = setInterval(flush, 100);
 function flush() {
-  const sent = reads;
-  reads = [];
-  process.send({ reads: sent, totals });
+  process.send({ reads: [...seen.values()], count, slow, backwards, totals });
+  seen = new Map();
+  count = 0;
+  slow = [];
+  backwards = [];
 }
 
 async function end() {

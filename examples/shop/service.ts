@@ -1,4 +1,5 @@
 import { isIPv4 } from "node:net";
+import type { Duration } from "caching-universal";
 import { shopApp } from "./app.ts";
 import type { Database } from "./database.ts";
 import { sharedLayers } from "./layers.ts";
@@ -27,6 +28,8 @@ export interface ServiceOptions {
   /** The port to listen on, and the one that is tried without. */
   readonly port: number | undefined;
   readonly usualPort: number;
+  /** Longest wait for an answer of a shared layer ["250ms"]. */
+  readonly layerTimeout?: Duration;
   /** Takes warnings. */
   readonly warn: (line: string) => void;
 }
@@ -34,7 +37,11 @@ export interface ServiceOptions {
 /** Opens the cache on the database and listens. A shared layer that cannot be reached is a warning. */
 export async function openService(options: ServiceOptions): Promise<Service> {
   const { settings, database, dataName, warn } = options;
-  const { stores, described, remote } = await sharedLayers(settings, options.cacheFolder);
+  const { stores, described, remote } = await sharedLayers(
+    settings,
+    options.cacheFolder,
+    options.layerTimeout,
+  );
   const shop = openShop({
     database,
     stores,

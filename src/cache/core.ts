@@ -91,11 +91,8 @@ export class Core {
     this.counters = parts.counters;
     this.following = new Following(parts.log, parts.maxLag, parts.clock, {
       apply: (records) => this.#apply(records),
-      forget: () => {
-        this.memory?.clear();
-        this.detachAll(false);
-        this.endings.tellAll();
-      },
+      forget: () => this.#forgetAll(),
+      forgetThese: (records) => this.#forget(records),
       detachAll: () => this.detachAll(true),
       failed: (action, error) => this.events.emit("layerError", { layer: this.log.name, action, error }),
       warn: this.warn,
@@ -303,6 +300,24 @@ export class Core {
     this.memory?.close();
     await this.following.close();
     for (const store of this.stores) await store.close();
+  }
+
+  #forgetAll(): void {
+    this.memory?.clear();
+    this.detachAll(false);
+    this.endings.tellAll();
+  }
+
+  /** Keys are told; what tags and patterns concern has no position to be told by, so all of it goes. */
+  #forget(records: readonly LogRecord[]): void {
+    for (const record of records) {
+      if (record.kind === "ended") continue;
+      if (record.kind !== "keys") return this.#forgetAll();
+      for (const key of record.keys) {
+        this.memory?.delete(key);
+        this.flights.detachKey(key, Number.POSITIVE_INFINITY, false);
+      }
+    }
   }
 
   #apply(records: readonly Appended[]): void {

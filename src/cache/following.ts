@@ -24,6 +24,8 @@ export interface Applier {
   apply(records: readonly Appended[]): void;
   /** Nothing known before is proved valid any more (P7). */
   forget(): void;
+  /** What records that could not be appended concern is dropped here all the same. */
+  forgetThese(records: readonly LogRecord[]): void;
   /** Nothing under way may store, nobody may join it. */
   detachAll(): void;
   /** The log could not be opened or asked. */
@@ -163,7 +165,7 @@ export class Following {
       return position;
     } catch (error) {
       this.lastError = reason(error);
-      this.#to.forget();
+      this.#to.forgetThese(records);
       this.#owe(records);
       throw new LayerError(this.log.name, "append the invalidation to its log", error);
     }

@@ -208,7 +208,7 @@ export class RemoteLog implements Log {
     const sentAt = this.#context.clock.now();
     const head = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, this.#applied, this.#lease));
     // P7: the server took records of this process that are not in its history any more.
-    const lost = this.#ownLost || [...this.#own].some(([at, own]) => at > head.position && own.at <= sentAt);
+    const lost = this.#ownLost || [...this.#own].some(([at, own]) => at > head.position && own.at < sentAt);
     if (head.standing === "same" && !this.#gap && !lost) {
       this.#confirmed = { sentAt, position: head.position };
       this.#confirm();

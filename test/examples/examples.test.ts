@@ -1,8 +1,11 @@
 import { execFile } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type RedisServer, startRedis } from "../servers.ts";
 
 const FOLDER = join(import.meta.dirname, "../../examples");
 
@@ -33,7 +36,30 @@ page 1, (gone), page 3
 4200 ten minutes later, database down: stale, inside its grace
 The database does not answer.
 `,
+  "redis.ts": `  (loading)
+Ada Ada loaded once for both
+Ada is in the memory of the second
+(gone) after the first deleted it
+  (loading)
+Ada Ada and loaded once more
+`,
+  "strict.ts": `4200 4200 each has it in its own memory
+(gone) 3900 after a strict invalidation
+3500 after the position of the write, wherever it was made
+`,
 };
+
+let redis: RedisServer;
+let folder = "";
+beforeAll(async () => {
+  redis = await startRedis();
+  folder = await mkdtemp(join(tmpdir(), "examples-"));
+});
+afterAll(async () => {
+  await redis?.stop();
+  expect(await readdir(folder), "nothing is left behind").toEqual([]);
+  await rm(folder, { recursive: true });
+});
 
 describe("the examples", () => {
   const files = readdirSync(FOLDER).filter((file) => file.endsWith(".ts"));
@@ -43,7 +69,9 @@ describe("the examples", () => {
   });
 
   it.each(files)("%s runs by itself and prints what it says", async (file) => {
-    const run = await promisify(execFile)(process.execPath, [join(FOLDER, file)], { timeout: 15_000 });
+    const env = { PATH: process.env.PATH, REDIS_URL: redis.url };
+    const options = { timeout: 15_000, cwd: folder, env };
+    const run = await promisify(execFile)(process.execPath, [join(FOLDER, file)], options);
     expect(run.stdout).toContain(PRINTS[file] ?? "(not listed)");
     expect(run.stderr).toBe("");
   });

@@ -1,3 +1,4 @@
+import { expect } from "vitest";
 import { asker, launch, type Service } from "./shop-process.ts";
 
 /** The shop in several processes. */
@@ -54,4 +55,28 @@ export function stepsIn(output: string): Step[] {
       layer,
     })),
   }));
+}
+
+/** The stampede of a demonstration. */
+export interface Stampede {
+  readonly requests: number;
+  readonly statements: number;
+  /** Reads of a shared layer that were given up, on a machine which is too busy: each may cost a statement. */
+  readonly timeouts: number;
+}
+
+export function stampedeIn(output: string): Stampede | undefined {
+  const found =
+    /Stampede: (\d+) requests at once .*: (\d+) database statements?\n(?:\((\d+) reads? of)?/.exec(output);
+  if (found === null) return undefined;
+  const [, requests, statements, timeouts = 0] = found;
+  return { requests: Number(requests), statements: Number(statements), timeouts: Number(timeouts) };
+}
+
+/** One statement for all, however busy the machine: a process that gave up waiting is the only excuse. */
+export function expectOneStatement(output: string, requests: number): void {
+  const stampede = stampedeIn(output);
+  expect(stampede).toMatchObject({ requests });
+  expect(stampede?.statements).toBeGreaterThanOrEqual(1);
+  expect(stampede?.statements).toBeLessThanOrEqual(1 + (stampede?.timeouts ?? 0));
 }

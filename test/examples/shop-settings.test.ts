@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { commandOf, ROOT, settingsOf } from "../../examples/shop/settings.ts";
+import { withoutLogin } from "../../examples/shop/layers.ts";
+import { commandOf, ROOT, settingsOf, WORKER } from "../../examples/shop/settings.ts";
 
 describe("the shop's settings", () => {
   it("have defaults that work on a machine with nothing set up", () => {
@@ -19,6 +20,26 @@ describe("the shop's settings", () => {
       'PORT is "eighty": expected a whole number from 0 to 65535',
     );
     expect(() => settingsOf({ SHOP_PRODUCTS: "3" })).toThrow("SHOP_PRODUCTS");
+  });
+});
+
+describe("the URLs of the shop's layers", () => {
+  it("are taken as they are, and refused without being shown", () => {
+    const given = { REDIS_URL: "rediss://:pa@ss@cache:6380/2", MEMCACHED_URL: "memcached://a:11211,b" };
+    expect(settingsOf({ ...given, REDIS_URL: "redis://:pass@cache" })).toMatchObject({
+      redisUrl: "redis://:pass@cache",
+      memcachedUrl: given.MEMCACHED_URL,
+    });
+    expect(withoutLogin(given.REDIS_URL)).toBe("rediss://cache:6380/2");
+    for (const [name, url] of [
+      ["REDIS_URL", "http://user:secret@cache"],
+      ["REDIS_URL", "secret"],
+      ["MEMCACHED_URL", "memcached://user:secret@cache"],
+    ] as const) {
+      const refused = () => settingsOf({ [name]: url });
+      expect(refused).toThrow(`${name} cannot be used`);
+      expect(refused).not.toThrow("secret");
+    }
   });
 });
 
@@ -48,7 +69,15 @@ describe("the shop's arguments", () => {
     });
   });
 
+  it("ask for one to sixteen processes", () => {
+    expect(commandOf(["--processes", "4"])).toEqual({ processes: 4 });
+    expect(commandOf([WORKER])).toBe("worker");
+    for (const count of ["0", "17", "two", ""])
+      expect(() => commandOf(["--processes", count])).toThrow("a whole number from 1 to 16");
+  });
+
   it.each([
+    [["--processes", "4", "--http"], "--http does not go with --processes"],
     [["--replay", "x", "--memory", "0%"], '--memory is "0%"'],
     [["--replay", "x", "--rate", "-1"], "--rate"],
     [["--replay", "x", "--requests", "many"], '--requests is "many": expected a whole number of at least 1'],

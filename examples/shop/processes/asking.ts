@@ -11,6 +11,12 @@ export interface PriceAnswer {
   readonly took: number;
 }
 
+/** What a process has counted since its start. */
+export interface Counts {
+  readonly statements: number;
+  readonly timeouts: number;
+}
+
 /** The processes as their clients see them: everything goes over HTTP. */
 export interface Asking {
   price(worker: Worker, id: number): Promise<PriceAnswer>;
@@ -19,8 +25,8 @@ export interface Asking {
   invalidate(worker: Worker, what: string): Promise<void>;
   /** Layers, and the log, of which the process says that they do not answer. */
   trouble(worker: Worker): Promise<readonly string[]>;
-  /** Statements the process has had its database run so far. */
-  statements(worker: Worker): Promise<number>;
+  /** Statements the process has had its database run so far, and reads of layers it no longer waited for. */
+  counts(worker: Worker): Promise<Counts>;
 }
 
 /** @param token sent to `/cache/*`, where one is asked for. */
@@ -61,9 +67,17 @@ export function asking(token: string | undefined): Asking {
       const down = layers.filter(({ state }) => state !== "up").map(({ name }) => `layer ${name}`);
       return log.state === "up" ? down : [...down, `log ${log.name}`];
     },
-    statements: async (worker) =>
-      (await json<{ database: { statements: number } }>(worker, "/cache/stats")).database.statements,
+    async counts(worker) {
+      const { database, layers } = await json<Stats>(worker, "/cache/stats");
+      const timeouts = Object.values(layers).reduce((sum, layer) => sum + layer.timeouts, 0);
+      return { statements: database.statements, timeouts };
+    },
   };
+}
+
+interface Stats {
+  readonly database: { readonly statements: number };
+  readonly layers: Readonly<Record<string, { readonly timeouts: number }>>;
 }
 
 interface Health {

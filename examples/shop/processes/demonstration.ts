@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Database } from "../database.ts";
-import { type Asking, asking, type PriceAnswer } from "./asking.ts";
+import { type Asking, asking, type Counts, type PriceAnswer } from "./asking.ts";
 import type { Worker } from "./workers.ts";
 
 /** Requests at once of each process in the stampede. */
@@ -52,11 +52,13 @@ export async function demonstrate(stage: Stage): Promise<void> {
   const show = async (what: string, change: (cents: number) => Promise<void>) => {
     for (const worker of workers) await ask.price(worker, id); // so that all have something to forget
     cents = (cents % 100_000) + 1;
+    const began = performance.now();
     await change(cents);
+    const took = performance.now() - began;
     const shown = await Promise.all(workers.map((worker) => firstShown(ask, worker, id, cents)));
     const last = Math.max(...shown.map(({ after }) => after));
     const old = shown.reduce((sum, answer) => sum + answer.old, 0);
-    say(`${what}:`);
+    say(`${what}, acknowledged after ${took.toFixed(1)} ms:`);
     say(
       `the last process showed ${money(cents)} after ${last.toFixed(1)} ms; ${old} answers had the old price.`,
     );
@@ -84,19 +86,20 @@ export async function demonstrate(stage: Stage): Promise<void> {
       await ask.invalidate(invalidator, `keys/product:${id}`);
     },
   );
-  await show(
-    `The same with { wait: "all" }, acknowledged only once no process can show the old price`,
-    async (price) => {
-      await behind(price);
-      await ask.invalidate(invalidator, `keys/product:${id}?wait=all`);
-    },
-  );
+  // Acknowledged only once no process can show the old price. It takes the next product out as well.
+  await show(`The same strictly, invalidateTags(["products"], { wait: "all" })`, async (price) => {
+    await behind(price);
+    await ask.invalidate(invalidator, "tags/products?wait=all");
+  });
 
-  const { requests, statements, ms } = await stampede(ask, workers, id + 1);
+  const { requests, statements, timeouts, ms } = await stampede(ask, workers, id + 1);
   say(
     `Stampede: ${requests} requests at once for product ${id + 1}, which nobody had cached, in ${ms.toFixed(0)} ms: ` +
-      `${counted(statements, "database statement", "database statements")}\n`,
+      counted(statements, "database statement", "database statements"),
   );
+  // On a machine this busy a process may not wait for the one that loads, and loads by itself: see `layerTimeout`.
+  if (timeouts > 0) say(`(${counted(timeouts, "read", "reads")} of a layer timed out meanwhile)`);
+  say("");
 }
 
 /** Asks every millisecond until the price is there. */
@@ -116,18 +119,25 @@ async function firstShown(ask: Asking, worker: Worker, id: number, cents: number
   }
 }
 
+/** Asks all processes at once for a product that was strictly invalidated. */
 async function stampede(ask: Asking, workers: readonly Worker[], id: number) {
-  await ask.invalidate(workers[0] as Worker, `keys/product:${id}?wait=all`); // there is one: see `demonstrate`
   const count = async () => {
-    const counts = await Promise.all(workers.map((worker) => ask.statements(worker)));
-    return counts.reduce((sum, statements) => sum + statements, 0);
+    const counts = await Promise.all(workers.map((worker) => ask.counts(worker)));
+    const sum = (of: (counted: Counts) => number) => counts.reduce((total, each) => total + of(each), 0);
+    return { statements: sum((each) => each.statements), timeouts: sum((each) => each.timeouts) };
   };
   const before = await count();
   const began = performance.now();
   const requests = workers.flatMap((worker) => Array.from({ length: STAMPEDE }, () => ask.price(worker, id)));
   await Promise.all(requests);
   const ms = performance.now() - began;
-  return { requests: requests.length, statements: (await count()) - before, ms };
+  const after = await count();
+  return {
+    requests: requests.length,
+    statements: after.statements - before.statements,
+    timeouts: after.timeouts - before.timeouts,
+    ms,
+  };
 }
 
 async function trouble(ask: Asking, workers: readonly Worker[]): Promise<readonly string[]> {

@@ -6,6 +6,11 @@ import type { FromWorker, ToWorker, WorkerStart } from "./messages.ts";
 
 /** Longest time in milliseconds that the end of a worker may take before it goes anyway. */
 const LAST_MOMENT = 7_000;
+/**
+ * A stampede on several processes of one small machine holds up each for some hundred milliseconds; a layer whose
+ * answer came meanwhile must not count as silent.
+ */
+const LAYER_TIMEOUT = "1s";
 
 /**
  * One of several processes: an HTTP service of its own on the database that the first process lends it. It ends
@@ -64,10 +69,12 @@ async function serve(
     settings.databaseUrl === undefined
       ? asked
       : await connectPostgres(settings.databaseUrl, start.connections);
-  const service = await openService({ ...start, database, warn }).catch(async (error) => {
-    await database.close();
-    throw error;
-  });
+  const service = await openService({ ...start, database, warn, layerTimeout: LAYER_TIMEOUT }).catch(
+    async (error) => {
+      await database.close();
+      throw error;
+    },
+  );
   const { listening } = service;
   if (listening.note !== undefined) console.log(`Process ${number}: ${listening.note}`);
   send({ ready: { address: listening.address, port: listening.port, layers: service.described } });

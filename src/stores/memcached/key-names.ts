@@ -42,9 +42,22 @@ export class KeyNames {
     return name.startsWith(this.#hashed);
   }
 
+  isEntry(name: string): boolean {
+    return name.startsWith(this.#plain) || name.startsWith(this.#hashed);
+  }
+
   /** The key of an entry's item; undefined for other items, and for one that goes by its hash. */
   keyOf(name: string): string | undefined {
-    return name.startsWith(this.#plain) ? decodeURIComponent(name.slice(this.#plain.length)) : undefined;
+    return name.startsWith(this.#plain) ? decoded(name.slice(this.#plain.length)) : undefined;
+  }
+}
+
+/** Undefined for what nobody encoded so: in Memcached anybody may put anything. */
+export function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
   }
 }
 

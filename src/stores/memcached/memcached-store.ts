@@ -4,28 +4,17 @@ import { RefusedError, reason, StoreError } from "../../base/errors.ts";
 import type { LayerContext, Position } from "../../coherence/log.ts";
 import type { FillResult, ReadOptions, Store, StoredEntry, StoreRead, StoreStats } from "../store.ts";
 import type { Access } from "./connection.ts";
-import { encodeRecord, holdsEntry, holdsLease, itemFlags, markAwaited } from "./format.ts";
+import { encodeRecord, holdsEntry, itemFlags, markAwaited } from "./format.ts";
 import type { KeyNames } from "./key-names.ts";
-import {
-  type Change,
-  keepEntry,
-  keepLease,
-  type Look,
-  lookAt,
-  newLease,
-  recordOf,
-  SURELY_ALIVE,
-} from "./look.ts";
+import { Listing } from "./listing.ts";
+import { type Change, keepEntry, keepLease, type Look, lookAt, newLease, recordOf } from "./look.ts";
 import { type Server, serverOf } from "./servers.ts";
 import { stampNow } from "./stamp.ts";
-import { itemNames } from "./walk.ts";
 
 /** How often a step is tried again because others wrote the item meanwhile. */
 const TRIES = 40;
 /** Lease in milliseconds that a write holds between its two steps. */
 const WRITE_LEASE = 2_000;
-/** Servers with more items than this are not counted, but estimated. */
-const COUNTED = 5_000;
 /** What a record takes beside value, tags and names, generously. */
 const RECORD_OVERHEAD = 256;
 const MISS: StoreRead = { found: undefined, lease: undefined };
@@ -39,7 +28,7 @@ type Step<T> =
 export class MemcachedStore implements Store {
   readonly name: string;
   readonly #servers: readonly Server[];
-  readonly #access: Access;
+  readonly #listing: Listing;
   readonly #names: KeyNames;
   readonly #context: LayerContext;
   readonly #warned = new Set<Server>();
@@ -54,9 +43,9 @@ export class MemcachedStore implements Store {
   ) {
     this.name = name;
     this.#servers = servers;
-    this.#access = access;
     this.#names = names;
     this.#context = context;
+    this.#listing = new Listing(servers, access, names, () => this.#assertOpen());
   }
 
   async read(keys: readonly string[], options: ReadOptions = {}): Promise<StoreRead[]> {
@@ -161,44 +150,17 @@ export class MemcachedStore implements Store {
     });
   }
 
-  async *keys(prefix: string, signal?: AbortSignal): AsyncGenerator<readonly string[]> {
-    signal?.throwIfAborted();
-    for await (const [server, names] of this.#walk()) {
-      signal?.throwIfAborted();
-      const mine = names.filter(
-        (name) => this.#names.keyOf(name)?.startsWith(prefix) ?? this.#names.isHashed(name),
-      );
-      const keys = await Promise.all(mine.map((name) => this.#liveKey(server, name)));
-      yield keys.filter((key) => key?.startsWith(prefix)).filter((key) => key !== undefined);
-    }
+  keys(prefix: string, signal?: AbortSignal): AsyncGenerator<readonly string[]> {
+    return this.#listing.keys(prefix, signal);
   }
 
   async clear(keep: string): Promise<void> {
-    for await (const [{ items }, names] of this.#walk()) {
-      await Promise.all(
-        names.map(async (name) => {
-          const head = await items.head(name);
-          if (head !== undefined && holdsEntry(head.flags) && !holdsEntry(head.flags, keep))
-            await items.remove(name, head.cas);
-        }),
-      );
-    }
+    await this.#listing.clear(keep);
   }
 
   async stats(): Promise<StoreStats> {
     this.#assertOpen();
-    let entries = 0;
-    let bytes = 0;
-    let exact = true;
-    for (const { connection } of this.#servers) {
-      const figures = await connection.stats();
-      entries += Number(figures.get("curr_items") ?? 0);
-      bytes += Number(figures.get("bytes") ?? 0);
-      exact &&= Number(figures.get("curr_items") ?? 0) <= COUNTED;
-    }
-    // Of all caches in these servers: what is ours among so much is not worth a walk each time.
-    if (!exact) return { entries, bytes };
-    return this.#count();
+    return this.#listing.stats();
   }
 
   async ping(): Promise<void> {
@@ -309,45 +271,6 @@ export class MemcachedStore implements Store {
     const name = this.#names.entry(key);
     const texts = tags.reduce((sum, tag) => sum + 4 + 3 * tag.length, 3 * generation.length + 2 * key.length);
     await serverOf(this.#servers, name).connection.assertFits(name, value.length + texts + RECORD_OVERHEAD);
-  }
-
-  /** Names of this cache's entries, with the server they are on. */
-  async *#walk(): AsyncGenerator<readonly [Server, readonly string[]]> {
-    for (const server of this.#servers) {
-      this.#assertOpen();
-      for await (const names of itemNames(server.connection.address, this.#access)) {
-        this.#assertOpen();
-        const ours = names.filter(
-          (name) => this.#names.keyOf(name) !== undefined || this.#names.isHashed(name),
-        );
-        // What another list of servers once put here is not what a read of the key would find.
-        yield [server, ours.filter((name) => serverOf(this.#servers, name) === server)];
-      }
-    }
-  }
-
-  /** The key of an item, if it holds an entry that is alive. */
-  async #liveKey({ items }: Server, name: string): Promise<string | undefined> {
-    const head = await items.head(name);
-    if (head === undefined || !holdsEntry(head.flags)) return undefined;
-    const key = this.#names.keyOf(name);
-    if (key !== undefined && head.left >= SURELY_ALIVE && !holdsLease(head.flags)) return key;
-    const item = await items.get(name);
-    const look = item === undefined ? undefined : lookAt(item);
-    return look?.found === undefined ? undefined : (key ?? look.record?.key);
-  }
-
-  async #count(): Promise<StoreStats> {
-    let entries = 0;
-    let bytes = 0;
-    for await (const [{ items }, names] of this.#walk()) {
-      for (const [i, head] of (await Promise.all(names.map((name) => items.head(name)))).entries()) {
-        if (head === undefined || !holdsEntry(head.flags)) continue;
-        entries++;
-        bytes += head.size + (names[i]?.length ?? 0);
-      }
-    }
-    return { entries, bytes };
   }
 
   #serverOf(key: string): Server {

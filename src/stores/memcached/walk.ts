@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { StoreError } from "../../base/errors.ts";
 import type { Address } from "./address.ts";
 import { type Access, Connection } from "./connection.ts";
+import { decoded } from "./key-names.ts";
 
 /** Names told at once. */
 const STEP = 500;
@@ -41,7 +42,9 @@ async function* oneWalk(address: Address, access: Access): AsyncGenerator<readon
   await greeted(connection); // the server wants nothing else under way when a walk begins
   connection
     .lines("lru_crawler metadump hash", (line) => {
-      names.push(decodeURIComponent(line.slice("key=".length, line.indexOf(" "))));
+      const name = decoded(line.slice("key=".length, line.indexOf(" ")));
+      if (name === undefined) return; // somebody else's, of bytes that are no text
+      names.push(name);
       if (names.length === AHEAD) connection.pause(true);
       if (names.length >= STEP) wake();
     })

@@ -28,7 +28,7 @@ export interface RedisOptions extends LinkOptions, RedisLogBounds {
   readonly timeout?: Duration | undefined;
   /** The layer's name in stats, reports and `Cache-Status` ["redis"]. */
   readonly name?: string | undefined;
-  /** `"json"`: entries as text that programs in other languages read ["binary": a third of the bytes around a value]. */
+  /** `"json"`: entries as text that programs in other languages read ["binary": smaller and faster]. */
   readonly layout?: Layout | undefined;
   /** What keys begin with, before a colon [the cache's name]. */
   readonly prefix?: string | undefined;
@@ -37,7 +37,7 @@ export interface RedisOptions extends LinkOptions, RedisLogBounds {
 const OWN_OPTIONS: readonly string[] = ["timeout", "name", "layout", "prefix", ...LOG_BOUNDS];
 
 /**
- * L2 in Redis or Valkey (6.2 or later): one server, Sentinel or Cluster, by the package `ioredis` or a client
+ * L2 in Redis (5 or later) or Valkey: one server, Sentinel or Cluster, by the package `ioredis` or a client
  * that the program has. A server that hangs, restarts or fails over costs cache misses and nothing else.
  * @throws {OptionError} for an option that cannot be used; `createCache` throws `StoreError` when `ioredis` is
  * needed and not installed.

@@ -3,7 +3,7 @@ import { reason, StoreError } from "../../base/errors.ts";
 import { listen } from "./client-events.ts";
 import { Gate } from "./gate.ts";
 import { IoredisDedicated } from "./ioredis-dedicated.ts";
-import { type IoredisCluster, type IoredisNode, isCluster } from "./ioredis-shape.ts";
+import { type Caller, callerOf, type IoredisCluster, type IoredisNode, isCluster } from "./ioredis-shape.ts";
 import { keySlot } from "./key-slot.ts";
 import type { DedicatedNode, RedisLink, RedisNode, Reply, Script } from "./redis-link.ts";
 import { runScript } from "./run-script.ts";
@@ -18,6 +18,7 @@ const LONGEST_END = 500;
 export class IoredisLink implements RedisLink {
   readonly cluster: boolean;
   readonly #client: IoredisNode | IoredisCluster;
+  readonly #caller: Caller;
   readonly #own: boolean;
   readonly #warn: (message: string) => void;
   readonly #gate: Gate;
@@ -37,6 +38,7 @@ export class IoredisLink implements RedisLink {
     warn: (message: string) => void,
   ) {
     this.#client = client;
+    this.#caller = callerOf(client);
     this.#own = own;
     this.#warn = warn;
     this.cluster = isCluster(client);
@@ -102,10 +104,9 @@ export class IoredisLink implements RedisLink {
   }
 
   async #call(command: readonly (string | Buffer)[]): Promise<Reply> {
-    const [name, ...args] = command;
     try {
       // What Redis answers is one of these; the client's type does not say it.
-      return (await this.#client.callBuffer(String(name), ...args)) as Reply;
+      return (await this.#caller(command)) as Reply;
     } catch (error) {
       if (this.cluster && !isAnswer(error)) this.#refresh();
       throw error;
@@ -189,12 +190,8 @@ export class IoredisLink implements RedisLink {
 }
 
 function nodeOf(client: IoredisNode): RedisNode {
-  return {
-    async send(command) {
-      const [name, ...args] = command;
-      return (await client.callBuffer(String(name), ...args)) as Reply; // as above
-    },
-  };
+  const call = callerOf(client);
+  return { send: async (command) => (await call(command)) as Reply }; // as above
 }
 
 function watched(client: IoredisNode) {

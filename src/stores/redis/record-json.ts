@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { RefusedError } from "../../base/errors.ts";
 import type { FoundEntry, StoredEntry } from "../store.ts";
 import type { EncodedRecord, Lifetime } from "./record.ts";
 
@@ -16,6 +17,10 @@ const TEXT = { as: "text", head: Buffer.from([1, 0, 1]) } as const;
 /** An entry in the JSON layout of docs/redis.md. The order of its fields is part of it: scripts go by it. */
 export function encodeJson(entry: StoredEntry, { ttl, grace }: Lifetime): EncodedRecord {
   const end = (ms: number): string => (ms === Number.POSITIVE_INFINITY ? "null" : String(ms));
+  const generation = plainText(entry.generation);
+  // Scripts look for it in the first bytes of a record.
+  if (Buffer.byteLength(generation) > 257)
+    throw new RefusedError("A generation's name takes at most 255 bytes.");
   const { as, value } = encodeValue(entry.value);
   const facts = [
     // Thirteen digits, which the server fills in: until the year 2286 it has so many.
@@ -23,7 +28,7 @@ export function encodeJson(entry: StoredEntry, { ttl, grace }: Lifetime): Encode
     `"ttl":${end(ttl)}`,
     `"grace":${end(grace)}`,
     `"asOf":${entry.asOf}`,
-    `"generation":${plainText(entry.generation)}`,
+    `"generation":${generation}`,
     `"tags":${JSON.stringify(entry.tags)}`,
     `"cost":${Math.max(0, entry.cost)}`,
     `"sliding":${end(Math.ceil(entry.sliding))}`,

@@ -132,7 +132,7 @@ return removed`,
 
 /** lua/expire.lua */
 export const expireScript: Script = {
-  sha: "772ffe7b6a4671fe12ce57a681dffc77a793d2f3",
+  sha: "08005bf3ff34e9cbe47008b2edc2627450fec329",
   text: `local INFINITE = 1099511627775
 local HEAD = 511
 local t = redis.call('TIME')
@@ -259,7 +259,7 @@ if is_fresh(r) then
 entry, left = stamped(entry, r.stored_at, math.max(0, now - r.stored_at)), r.grace
 end
 if put(key, entry, left) then redis.call('UNLINK', key) end
-elseif not lives and r and r.token then
+elseif not lives then
 redis.call('UNLINK', key)
 end
 end

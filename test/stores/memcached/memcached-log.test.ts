@@ -6,10 +6,10 @@ import type { LogServer, SignedRecord } from "../../../src/coherence/log-server.
 import { memory } from "../../../src/memory/memory.ts";
 import { memcached } from "../../../src/stores/memcached/index.ts";
 import { KeyNames } from "../../../src/stores/memcached/key-names.ts";
-import { LogChain } from "../../../src/stores/memcached/log-chain.ts";
+import { LogChain, moved } from "../../../src/stores/memcached/log-chain.ts";
 import { type RecordingFollower, recordingFollower } from "../../../src/testing/log-contract.ts";
 import { type MemcachedServer, startMemcached } from "../../servers.ts";
-import { context, flushed, itemsOf, logOf, logServer, raw } from "./setup.ts";
+import { context, flushed, itemNamesOf, itemsOf, logOf, logServer, raw } from "./setup.ts";
 
 let server: MemcachedServer;
 const closing: { close(): unknown }[] = [];
@@ -63,9 +63,7 @@ async function until(done: () => unknown, ms = 5_000): Promise<void> {
 
 /** Names of the log's items in the server that have this part. */
 async function names(part: string): Promise<string[]> {
-  const dump = await raw(server.host, "lru_crawler metadump hash\r\n", /END\r\n$/);
-  const all = [...dump.matchAll(/^key=(\S+)/gm)].map(([, name = ""]) => decodeURIComponent(name));
-  return all.filter((name) => name.includes(part));
+  return (await itemNamesOf(server.host)).filter((name) => name.includes(part));
 }
 
 /** As the server does when it needs the memory. */
@@ -202,16 +200,26 @@ describe("what was lost of the log in Memcached is noticed (P7)", () => {
     }
   });
 
-  it("a part of it, and others appended as much since: ids tell the histories apart", async () => {
+  it.each([
+    ["as much", ["x", "y"]],
+    ["more", ["x", "y", "z"]],
+  ])("a part of it, and others appended %s since: ids tell the histories apart", async (_, added) => {
     const one = await follow();
     const head = await items().get("cu:t:l:head");
     await one.log.append([keys("a"), keys("b")]);
-    // Another process, to which the record of before is the last one, appends two of its own.
+    // Another process, to which the record of before is the last one, appends some of its own.
     await evict(":l:r:");
-    await items().put("cu:t:l:head", head?.value ?? Buffer.alloc(0), { seconds: 0, how: "set" });
-    await connect().append([signed(keys("x")), signed(keys("y"))]);
+    const chain = new LogChain(new KeyNames("t"));
+    const old = JSON.parse(head?.value.toString() ?? "");
+    for (const key of added) {
+      const records = [signed(keys(key))];
+      await chain.add(items(), old, records);
+      Object.assign(old, moved(old, records));
+    }
+    await chain.moveHead(items(), old, (await chain.head(items()))?.cas);
     await until(() => one.follower.resets.length > 0);
     expect(one.follower.resets.at(-1)?.head.generation).not.toBe(one.head.generation);
+    expect(seenKeys(one)).toEqual(["a", "b"]);
   });
 
   it("its head", async () => {

@@ -1,6 +1,7 @@
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -240,17 +241,36 @@ describe("a Memcached in trouble", () => {
   });
 
   it("that thaws and does old writes late keeps nothing that was removed since", async () => {
-    for (let round = 0; round < 3; round++) {
-      const store = open();
-      await store.ping();
-      await server.pause();
-      await expect(store.write([["late", entry("old")]])).rejects.toThrow(StoreError);
-      await server.resume();
-      await until(() => store.ping());
-      await store.remove(["late"]);
+    // A proxy that holds what has this text in it, and hands it on when it is told, as a thawed server would.
+    const held: (() => void)[] = [];
+    const proxy = createServer((client) => {
+      const upstream = connect(server.port, "127.0.0.1");
+      client
+        .on("error", () => undefined)
+        .on("data", (data) => {
+          const go = () => upstream.write(data);
+          if (data.includes("LATE")) held.push(go);
+          else go();
+        });
+      upstream.on("error", () => undefined).on("data", (data) => client.write(data));
+    }).listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    const address = proxy.address();
+    const port = typeof address === "object" ? address?.port : 0;
+    const slow = open({ servers: `127.0.0.1:${port}` });
+    const store = open();
+    for (const how of ["write", "fill"] as const) {
+      const { lease = "" } = how === "fill" ? await one(slow, "k", 60_000) : {};
+      const work = how === "fill" ? slow.fill("k", entry("LATE"), lease) : slow.write([["k", entry("LATE")]]);
+      await expect(work).rejects.toThrow("did not answer");
+      await store.remove(["k"]);
+      expect(held).toHaveLength(1);
+      held.splice(0)[0]?.();
       await sleep(50);
-      expect((await one(store, "late")).found).toBeUndefined();
+      expect((await one(store, "k")).found).toBeUndefined();
+      await until(() => slow.ping());
     }
+    proxy.close();
   });
 
   it("that is killed rejects at once, and is connected to again by itself", async () => {
@@ -307,6 +327,22 @@ describe("a Memcached in trouble", () => {
     }
   });
 
+  it("with many walks at once, and items of others, lists all keys to each", async () => {
+    const store = open();
+    const keys = Array.from({ length: 12_000 }, (_, i) => `k${i}`);
+    await store.write(keys.map((key) => [key, entry("v")]));
+    await raw(server.host, "ms /////w== 1 b\r\nx\r\nms cu:t:e:%zz 1\r\nx\r\nms other 1\r\nx\r\nmn\r\n", /MN/);
+    const listings = await Promise.all(
+      Array.from({ length: 6 }, async () => {
+        const listed: string[] = [];
+        for await (const batch of store.keys("k")) listed.push(...batch);
+        return listed;
+      }),
+    );
+    for (const listed of listings) expect(listed.sort()).toEqual([...keys].sort());
+    expect((await store.stats()).entries).toBeGreaterThanOrEqual(12_000);
+  });
+
   it("that lists nothing (-X) says so instead of listing nothing", async () => {
     const silent = await startMemcached({ args: ["-X"] });
     try {
@@ -357,6 +393,45 @@ describe("who may connect", () => {
       await expect(one(open({ servers: locked.host }), "k")).rejects.toThrow("needs a password");
     } finally {
       await locked.stop();
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("may be encrypted, and reached by a socket in the file system", async ({ skip }) => {
+    const folder = mkdtempSync(join(tmpdir(), "caching-universal-memcached-tls-"));
+    try {
+      const made = spawnSync(
+        "openssl",
+        `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout ${folder}/key -out ${folder}/crt`.split(
+          " ",
+        ),
+      );
+      if (made.status !== 0) skip("TLS needs the command `openssl`.");
+      const args = ["-Z", "-o", `ssl_chain_cert=${folder}/crt,ssl_key=${folder}/key`];
+      const secret = await startMemcached({ args }).catch(() =>
+        skip("This Memcached was built without TLS."),
+      );
+      try {
+        const ca = readFileSync(join(folder, "crt"));
+        const store = open({ servers: secret.host, tls: { ca } });
+        await store.write([["k", entry("v")]]);
+        expect(textOf(await one(store, "k"))).toBe("v");
+        await expect(one(open({ servers: secret.host, tls: true }), "k")).rejects.toThrow(StoreError);
+      } finally {
+        await secret.stop();
+      }
+      const path = join(folder, "socket");
+      const relay = createServer((client) => {
+        const upstream = connect(server.port, "127.0.0.1");
+        client.pipe(upstream).pipe(client);
+        client.on("error", () => upstream.destroy());
+      }).listen(path);
+      await once(relay, "listening");
+      const store = open({ servers: path });
+      await store.write([["k", entry("v")]]);
+      expect(textOf(await one(store, "k"))).toBe("v");
+      relay.close();
+    } finally {
       rmSync(folder, { recursive: true });
     }
   });

@@ -1,10 +1,11 @@
 import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../../../src/base/clock.ts";
 import type { LayerContext, Log } from "../../../src/coherence/log.ts";
 import { addressesOf } from "../../../src/stores/memcached/address.ts";
 import { Connection } from "../../../src/stores/memcached/connection.ts";
 import { Items } from "../../../src/stores/memcached/items.ts";
-import { KeyNames } from "../../../src/stores/memcached/key-names.ts";
+import { decoded, KeyNames } from "../../../src/stores/memcached/key-names.ts";
 import { MemcachedLogServer } from "../../../src/stores/memcached/memcached-log.ts";
 import type { StoreLayer } from "../../../src/stores/store.ts";
 import type { MemcachedServer } from "../../servers.ts";
@@ -38,11 +39,21 @@ export async function raw(host: string, commands: string, end: RegExp): Promise<
   }
 }
 
+/** Names of all items. */
+export async function itemNamesOf(host: string): Promise<string[]> {
+  for (;;) {
+    const dump = await raw(host, "lru_crawler metadump hash\r\n", /(?:END|BUSY.*|ERROR.*)\r\n$/);
+    // A walk that somebody gave up goes on for a moment.
+    if (!dump.startsWith("BUSY"))
+      return [...dump.matchAll(/^key=(\S+)/gm)].flatMap(([, name = ""]) => decoded(name) ?? []);
+    await sleep(5);
+  }
+}
+
 /** Everything is gone. `flush_all` itself takes a second to be sure: the server's clock shows whole seconds. */
 export async function flushed(server: MemcachedServer): Promise<void> {
-  const dump = await raw(server.host, "lru_crawler metadump hash\r\n", /END\r\n$/);
-  const keys = [...dump.matchAll(/^key=(\S+)/gm)].map(([, key = ""]) => decodeURIComponent(key));
-  await raw(server.host, `${keys.map((key) => `md ${key} q\r\n`).join("")}mn\r\n`, /MN\r\n$/);
+  const names = await itemNamesOf(server.host);
+  await raw(server.host, `${names.map((name) => `md ${name} q\r\n`).join("")}mn\r\n`, /MN\r\n$/);
 }
 
 export function connection(host: string): Connection {

@@ -3,7 +3,7 @@ import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster } from "redis";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { type RedisOptions, redis } from "../../../src/stores/redis/index.ts";
-import { storeContract } from "../../../src/testing/index.ts";
+import { logContract, storeContract } from "../../../src/testing/index.ts";
 import {
   missingForTls,
   type RedisCluster,
@@ -12,11 +12,10 @@ import {
   startRedisCluster,
 } from "../../servers.ts";
 
-/** What docs/redis.md says a user of Redis needs. */
-const COMMANDS = [
-  ...["evalsha", "eval", "time", "mget", "get", "getrange", "strlen", "set", "setrange", "pexpire", "unlink"],
-  ...["exists", "scan", "dbsize", "info", "ping"],
-].map((command) => `+${command}`);
+/** What docs/redis.md says a user of Redis needs: for the store, and for the log beside it. */
+const STORE_COMMANDS =
+  "+eval +evalsha +time +exists +mget +get +getrange +strlen +set +setrange +pexpire +unlink +scan +dbsize +info +ping";
+const LOG_COMMANDS = "+xadd +xread +xrange +xrevrange +hget +hmget +hgetall +hset +hdel +hlen";
 
 /** The suite over a fresh server for all its tests, emptied before each. */
 function contractOver(
@@ -78,16 +77,22 @@ describe("with a given client of node-redis", () => {
 });
 
 describe("as a user with few rights", () => {
-  contractOver(
-    "redis, with an ACL",
-    async () => {
-      const server = await startRedis();
-      const keys = ["~contract:*", "~another:*"];
-      await server.call("ACL", "SETUSER", "app", "on", ">secret", "resetkeys", "-@all", ...keys, ...COMMANDS);
-      return server;
-    },
-    ({ port }) => ({ url: `redis://app:secret@127.0.0.1:${port}` }),
-  );
+  const keys = "~contract:* ~another:* ~{contract}:@*";
+  const rule = `resetkeys -@all ${keys} ${STORE_COMMANDS} ${LOG_COMMANDS}`;
+  let server: RedisServer;
+  const start = async () => {
+    server = await startRedis();
+    await server.call("ACL", "SETUSER", "app", "on", ">secret", ...rule.split(" "));
+    return server;
+  };
+  const options = () => ({ url: `redis://app:secret@127.0.0.1:${server.port}` });
+  contractOver("redis, with an ACL", start, options);
+  logContract({ describe, it }, "redis, with an ACL", async () => {
+    await server.call("FLUSHALL");
+    const { log } = redis(options());
+    if (log === undefined) throw new Error("redis() brings a log");
+    return log;
+  });
 });
 
 const withoutTls = await missingForTls();

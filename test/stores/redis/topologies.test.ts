@@ -1,7 +1,7 @@
 // Redis with more than one server: failovers, frozen and killed nodes.
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cluster } from "ioredis";
-import { createCluster } from "redis";
+import { createCluster, createSentinel } from "redis";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type RedisOptions, redis } from "../../../src/stores/redis/index.ts";
 import { keySlot } from "../../../src/stores/redis/key-slot.ts";
@@ -148,9 +148,24 @@ describe("Sentinel", () => {
       sentinels: [{ host: "127.0.0.1", port: sentinel.port }],
       sentinelName: sentinel.name,
     });
+    const client = createSentinel({
+      name: sentinel.name,
+      sentinelRootNodes: [{ host: "127.0.0.1", port: sentinel.port }],
+    });
+    await client.on("error", () => undefined).connect();
+    closing.push(() => client.destroy());
+    const given = open({ client });
+    const link = linkTo({ client });
+    const dedicated = link.dedicated("k");
     await store.write(entries());
+    await given.write(entries());
+    expect(String(await dedicated.send(["set", "k", "v"]))).toBe("OK");
+    await dedicated.send(["del", "k"]);
     await master.kill();
     await until(() => store.write(entries()), 30_000);
+    await until(() => given.write(entries()), 30_000);
+    await until(() => dedicated.send(["set", "k", "v"]), 30_000);
+    await dedicated.send(["del", "k"]);
     expect(Number(await replica.call("DBSIZE"))).toBe(KEYS.length);
   }, 60_000);
 });

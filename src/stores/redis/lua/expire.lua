@@ -1,4 +1,4 @@
--- Makes fresh entries stale; leases of the keys end.
+-- Makes fresh entries stale; leases of the keys end. What is no record goes.
 -- KEYS  the keys
 -- Reply how many live entries there were
 
@@ -16,7 +16,7 @@ for _, key in ipairs(KEYS) do
     end
     -- Without memory for it, it goes: that is more than was asked, and safe.
     if put(key, entry, left) then redis.call('UNLINK', key) end
-  elseif not lives and r and r.token then
+  elseif not lives then
     redis.call('UNLINK', key)
   end
 end
