@@ -46,7 +46,6 @@ function mutant(
 const CORE = "src/cache/core.ts";
 const FLIGHT = "src/cache/flight.ts";
 const FOLLOWING = "src/cache/following.ts";
-const GUARDED = "src/cache/guarded-store.ts";
 const INVALIDATIONS = "src/coherence/invalidations.ts";
 const LOADS = "src/cache/loads.ts";
 const LOG = "src/coherence/remote-log.ts";
@@ -86,6 +85,7 @@ const KILLS: ReadonlyMap<string, string> = new Map([
   ["joiners of an outdated load get its value", "12"],
   ["memory keeps what began before the log was followed", "1751"],
 ]);
+
 /** Every guard of the protocol. The simulator has to notice when one is gone. */
 export const MUTANTS: readonly Mutant[] = [
   mutant(
@@ -216,7 +216,7 @@ export const MUTANTS: readonly Mutant[] = [
     LOSSES,
     [
       [LOG, `    this.#ownLost = true;\n`, ""],
-      [LOG, `[...this.#own].some(([at, own]) => at > head.position && own.at <= sentAt)`, `false`],
+      [LOG, `[...this.#own].some(([at, own]) => at > head.position && own.at < sentAt)`, `false`],
     ],
     "seen when the record is missed, and when another is found in its place",
   ),
@@ -227,8 +227,8 @@ export const MUTANTS: readonly Mutant[] = [
       `if (position >= 0) return { position: 0, beyondMemory: false };`,
     ],
   ]),
-  mutant("a sweep removes what was loaded since", SWEEPS, [
-    [GUARDED, `this.#store.remove(keys, position))`, `this.#store.remove(keys))`],
+  mutant("strict records are acknowledged at the next heartbeat", CALM, [
+    [LOG, `if (record.strict === true) this.#joinNow = true;`, ``],
   ]),
   mutant(
     "a store that was not reached is not told of",
