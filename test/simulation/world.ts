@@ -37,7 +37,8 @@ interface Op {
 interface Load {
   readonly key: KeyName;
   readonly process: Process;
-  readonly startedAt: number;
+  /** When the read began that it is for. */
+  readonly askedAt: number;
   readonly exclusive: boolean;
 }
 
@@ -422,11 +423,12 @@ export class World {
     const inLoader = how % 2 === 0;
     if (how % 16 === 8) this.#refreshed.set(key, this.scheduler.now);
     const exclusive = how % 16 !== 8 && after === undefined;
+    const askedAt = this.scheduler.now;
     this.#read(process, key, how, after, (report) =>
       process.cache.getOrSet(
         key,
         async (context) => {
-          const version = await this.#fetch(process, key, how, exclusive);
+          const version = await this.#fetch(process, key, how, exclusive ? askedAt : undefined);
           if (inLoader) context.tags(...tagsOf(key));
           return version;
         },
@@ -524,9 +526,9 @@ export class World {
   }
 
   /** The source: reads the row some time after it was asked, answers some time later. */
-  async #fetch(process: Process, key: KeyName, how: number, exclusive: boolean): Promise<number> {
-    const load: Load = { key, process, startedAt: this.scheduler.now, exclusive };
-    if (this.#calm && exclusive) this.#checkAlone(load);
+  async #fetch(process: Process, key: KeyName, how: number, askedAt: number | undefined): Promise<number> {
+    const load: Load = { key, process, askedAt: askedAt ?? 0, exclusive: askedAt !== undefined };
+    if (this.#calm && load.exclusive) this.#checkAlone(load);
     this.#loads.add(load);
     const [first, second] = DURATIONS[(how >> 4) % 8] ?? [0, 0];
     try {
@@ -542,7 +544,7 @@ export class World {
   }
 
   async #fetchMany(process: Process, keys: readonly KeyName[], how: number): Promise<Map<KeyName, number>> {
-    const versions = await Promise.all(keys.map((key) => this.#fetch(process, key, how, false)));
+    const versions = await Promise.all(keys.map((key) => this.#fetch(process, key, how, undefined)));
     return new Map(keys.map((key, i) => [key, versions[i] ?? 0]));
   }
 
@@ -550,12 +552,13 @@ export class World {
   #checkAlone(load: Load): void {
     for (const other of this.#loads) {
       if (other.key !== load.key || !other.exclusive || this.#config.eager) continue;
+      const since = Math.min(load.askedAt, other.askedAt) - LOG_LAG;
       const disturbed = this.history.mutations.some(
         ({ versions, byKey, endedAt }) =>
           // Batches have the tags of all their keys.
-          (!byKey || versions.has(load.key)) && (endedAt ?? load.startedAt) > other.startedAt - LOG_LAG,
+          (!byKey || versions.has(load.key)) && (endedAt ?? this.scheduler.now) > since,
       );
-      const refreshed = (this.#refreshed.get(load.key) ?? 0) > other.startedAt - LOG_LAG;
+      const refreshed = (this.#refreshed.get(load.key) ?? 0) > since;
       if (!disturbed && !refreshed)
         this.#violated(`P6: ${load.process.name} loads ${load.key} while ${other.process.name} does`);
     }
