@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { anchorsOf, type Block, pagesOf } from "./docs/pages.ts";
+import { type RedisServer, startRedis } from "./servers.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const TSC = join(ROOT, "node_modules/typescript/bin/tsc");
@@ -69,13 +70,20 @@ function runBlock({ id, decorators }: Block): Promise<Ran> {
   const own = join(folder, `${id}.tmp`);
   mkdirSync(own);
   const file = join(folder, decorators ? `js/${id}.js` : `${id}.ts`);
-  return run(["--disable-warning=ExperimentalWarning", file], { TMPDIR: own, XDG_CACHE_HOME: own });
+  return run(["--disable-warning=ExperimentalWarning", file], {
+    TMPDIR: own,
+    XDG_CACHE_HOME: own,
+    REDIS_URL: server?.url,
+  });
 }
 
 let types: Promise<Ran> | undefined;
 let ended = false;
+/** For the examples that read `REDIS_URL`. */
+let server: RedisServer | undefined;
 
 beforeAll(async () => {
+  server = await startRedis();
   const entry = join(ROOT, "dist/index.js");
   if (!existsSync(entry) || statSync(entry).mtimeMs < newestIn(join(ROOT, "src"))) {
     const built = await run([TSC, "-p", "tsconfig.build.json"]);
@@ -104,6 +112,7 @@ afterAll(async () => {
   // With a filter (`-t`) nobody waits for most examples: those that have not begun are left out.
   ended = true;
   await Promise.allSettled([types, ...ran.values()]);
+  await server?.stop();
   if (folder !== "") rmSync(folder, { recursive: true, force: true });
 });
 

@@ -122,6 +122,7 @@ export class Runner {
       const usable = core.stores.length > 0 && core.trusts();
       if (usable && batch[0]?.flight.options.l2 === true)
         consulted = await this.#consult(batch, refresh, leases);
+      else if (!usable) for (const store of core.stores) store.check();
     } catch (error) {
       // A fault of ours must not leave anybody waiting.
       for (const { flight } of batch) flight.reject(error);
