@@ -79,7 +79,7 @@ const KILLS: ReadonlyMap<string, string> = new Map([
   ["what was lost of its own records is not noticed", "444"],
   ["a read after a position does not look whether it was reached", "412"],
   ["a store that was not reached is not told of", "630"],
-  ["a lease is given back without telling those who wait", "1198"],
+  ["a lease is given back without telling those who wait", "68"],
   ["keys that were removed are not remembered", "54"],
   ["stores are believed while the log is not heard", "249"],
   ["joiners of an outdated load get its value", "12"],

@@ -73,6 +73,8 @@ export class World {
   readonly #everyone: Process[] = [];
   readonly #ops = new Set<Op>();
   readonly #loads = new Set<Load>();
+  /** When a load of each key last ended. */
+  readonly #idle = new Map<KeyName, number>();
   /** When each key was last loaded past what is cached: the load under way then gives its place up. */
   readonly #refreshed = new Map<KeyName, number>();
   /** No fault so far. */
@@ -528,7 +530,12 @@ export class World {
   /** The source: reads the row some time after it was asked, answers some time later. */
   async #fetch(process: Process, key: KeyName, how: number, askedAt: number | undefined): Promise<number> {
     const load: Load = { key, process, askedAt: askedAt ?? 0, exclusive: askedAt !== undefined };
-    if (this.#calm && load.exclusive) this.#checkAlone(load);
+    if (this.#calm && load.exclusive) {
+      this.#checkAlone(load);
+      const idle = this.scheduler.now - Math.max(load.askedAt, this.#idle.get(key) ?? 0);
+      if (idle > STRICT_WAIT && ![...this.#loads].some((other) => other.key === key))
+        this.#violated(`P8: ${process.name} waited ${Math.round(idle)} ms for nobody to load ${key}`);
+    }
     this.#loads.add(load);
     const [first, second] = DURATIONS[(how >> 4) % 8] ?? [0, 0];
     try {
@@ -540,6 +547,7 @@ export class World {
       return version;
     } finally {
       this.#loads.delete(load);
+      this.#idle.set(key, this.scheduler.now);
     }
   }
 
