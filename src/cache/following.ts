@@ -18,6 +18,13 @@ const APPEND_AGAIN = 1_000;
 /** Records owed one by one; beyond it one `clear` is owed. */
 const MAX_OWED = 1_000;
 
+/** A record as it is appended again, though the log may have taken it the first time. */
+function owed(record: LogRecord): LogRecord {
+  if (record.kind === "keys" && record.soft !== true) return { ...record, pending: true };
+  // A generation begins once: told twice, it would bring back what was invalidated in between.
+  return record.kind === "clear" ? { ...record, generation: newGeneration() } : record;
+}
+
 /** What the log's records are applied to. */
 export interface Applier {
   /** Takes in records that `invalidations` has taken in just before. */
@@ -254,8 +261,7 @@ export class Following {
     if (this.#closed || !this.log.shared) return;
     // What was taken out of the stores may have come back by the time it is appended (a replica that lagged took
     // over): `pending` has everybody refuse older entries until they are swept.
-    for (const record of records)
-      this.#owed.push(record.kind === "keys" && record.soft !== true ? { ...record, pending: true } : record);
+    for (const record of records) this.#owed.push(owed(record));
     if (this.#owed.length > MAX_OWED) this.#owed = [{ kind: "clear", generation: newGeneration() }];
     this.#owedTimer ??= this.#clock.setTimer(APPEND_AGAIN, () => void this.#pay());
   }

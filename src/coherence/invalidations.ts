@@ -95,6 +95,9 @@ export class Invalidations {
         this.#addPattern(record, position);
         break;
       case "clear":
+        // Told twice (it was appended again, since nobody knew whether it had been taken): what was invalidated in
+        // this generation since is not forgotten.
+        if (record.generation === this.generation) break;
         this.#past.add(this.generation);
         if (this.#past.size > MAX_PAST) this.#past.delete([...this.#past][0] ?? "");
         this.generation = record.generation;

@@ -138,8 +138,12 @@ export class RemoteLog implements Log {
 
   async settled(position: Position, signal?: AbortSignal): Promise<void> {
     let pause = SETTLE_PAUSE.first;
+    // P8: whoever lives acknowledges within this, whoever does not runs out. Else the record is not in what they follow.
+    const until = this.#context.clock.now() + 2 * this.#lease;
     for (;;) {
       signal?.throwIfAborted();
+      if (this.#context.clock.now() >= until)
+        throw new StoreError(`The followers of the log "${this.name}" do not come to what was appended.`);
       const left = await this.#within(STEP_TIMEOUT, this.#server.unacknowledged(position));
       if (left <= 0) return;
       await this.#within(Number.POSITIVE_INFINITY, this.#sleep(Math.min(left, pause)), signal);

@@ -150,7 +150,8 @@ export class History {
     if (by.lost) return undefined; // P7: noticed in the end
     if (this.#unprovable(by, reader)) return undefined;
     if (by.strict) return "P3 (strict)";
-    if (by === after) return "P4 (after)";
+    // P7: until its process has noticed that the log fell back, a position may be another record's.
+    if (by === after && reader.joinedAt > this.failedOverAt) return "P4 (after)";
     if (by.process === process) return "P2 (own)";
     // A position reached before, or in a history that a failover ended, is another record's.
     const same = reader.toldAt >= by.startedAt && reader.joinedAt > this.failedOverAt;

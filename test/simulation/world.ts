@@ -18,6 +18,8 @@ export class Violation extends Error {
 
 /** Longest time in milliseconds that any call may take once everything is well again. */
 const LONGEST_CALL = 20_000;
+/** How long a wait for all takes at most in good weather, in milliseconds: less than to the next heartbeat. */
+const STRICT_WAIT = 450;
 /** What is under way when a cache is closed has ended this long after, in milliseconds. */
 const AFTER_CLOSE = 300;
 /** How far clocks drift from the world's. */
@@ -35,7 +37,8 @@ interface Op {
 interface Load {
   readonly key: KeyName;
   readonly process: Process;
-  readonly startedAt: number;
+  /** When the read began that it is for. */
+  readonly askedAt: number;
   readonly exclusive: boolean;
 }
 
@@ -70,6 +73,8 @@ export class World {
   readonly #everyone: Process[] = [];
   readonly #ops = new Set<Op>();
   readonly #loads = new Set<Load>();
+  /** When a load of each key last ended. */
+  readonly #idle = new Map<KeyName, number>();
   /** When each key was last loaded past what is cached: the load under way then gives its place up. */
   readonly #refreshed = new Map<KeyName, number>();
   /** No fault so far. */
@@ -224,7 +229,8 @@ export class World {
       case "loadMany":
       case "getMany":
       case "after":
-        return this.#within(process, work);
+        this.#within(process, work);
+        return;
       case "partition":
       case "slow":
       case "refuse":
@@ -238,9 +244,11 @@ export class World {
       case "failOver":
       case "trim":
         this.#calm = false;
-        return this.#fault(step, process, slot);
+        this.#fault(step, process, slot);
+        return;
       default:
-        return this.#within(process, work);
+        this.#within(process, work);
+        return;
     }
   }
 
@@ -260,17 +268,21 @@ export class World {
     const node = how % 2 === 0 ? this.#storeNode : this.#logNode;
     switch (deed) {
       case "partition":
-        return weather(how >= 64 ? "lossy" : "stalled");
+        weather(how >= 64 ? "lossy" : "stalled");
+        return;
       case "slow":
-        return weather("slow");
+        weather("slow");
+        return;
       case "refuse":
         for (const link of links) link.reset();
-        return weather("refusing");
+        weather("refusing");
+        return;
       case "cut":
         for (const link of links) link.reset();
         return;
       case "heal":
-        return this.#heal();
+        this.#heal();
+        return;
       case "pause":
         process.host.paused = true;
         this.scheduler.after(lasts, () => {
@@ -338,61 +350,72 @@ export class World {
     const grouped = KEYS.filter((name) => name.startsWith(group));
     switch (step.do) {
       case "load":
-        return this.#load(process, key, how, undefined);
+        this.#load(process, key, how, undefined);
+        return;
       case "after":
-        return how % 3 === 0
-          ? this.#get(process, key, how, this.#last)
-          : this.#load(process, key, how, this.#last);
+        if (how % 3 === 0) this.#get(process, key, how, this.#last);
+        else this.#load(process, key, how, this.#last);
+        return;
       case "get":
-        return this.#get(process, key, how, undefined);
+        this.#get(process, key, how, undefined);
+        return;
       case "getMany":
-        return this.#readMany(process, (keys) => cache.getMany(keys));
+        this.#readMany(process, (keys) => cache.getMany(keys));
+        return;
       case "loadMany":
         if (how % 8 === 7) for (const name of KEYS) this.#refreshed.set(name, this.scheduler.now);
-        return this.#readMany(process, (keys) =>
+        this.#readMany(process, (keys) =>
           cache.getOrSetMany(keys, (missing) => this.#fetchMany(process, missing, how), {
             // A batch has one set of tags: those of all its keys.
             tags: [...new Set(KEYS.flatMap(tagsOf))],
             ...(how % 8 === 7 ? { fresh: true } : {}),
           }),
         );
+        return;
       case "delete":
-        return this.#mutate(step, process, [key], { byKey: true }, () => cache.delete(key, invalidate));
+        this.#mutate(step, process, [key], { byKey: true }, () => cache.delete(key, invalidate));
+        return;
       case "deleteMany":
-        return this.#mutate(step, process, [key, "post:1"], { byKey: true }, () =>
+        this.#mutate(step, process, [key, "post:1"], { byKey: true }, () =>
           cache.deleteMany([key, "post:1"], invalidate),
         );
+        return;
       case "tag":
-        return this.#mutate(step, process, [key], {}, () => cache.invalidateTags([`t:${key}`], invalidate));
+        this.#mutate(step, process, [key], {}, () => cache.invalidateTags([`t:${key}`], invalidate));
+        return;
       case "tagAll":
-        return this.#mutate(step, process, KEYS, {}, () => cache.invalidateTags(["all"], invalidate));
+        this.#mutate(step, process, KEYS, {}, () => cache.invalidateTags(["all"], invalidate));
+        return;
       case "prefix":
-        return this.#mutate(step, process, grouped, {}, () =>
-          cache.invalidatePattern(`${group}:*`, invalidate),
-        );
+        this.#mutate(step, process, grouped, {}, () => cache.invalidatePattern(`${group}:*`, invalidate));
+        return;
       case "glob":
-        return this.#mutate(step, process, [key], {}, () =>
-          cache.invalidatePattern(`?${key.slice(1)}`, invalidate),
-        );
+        this.#mutate(step, process, [key], {}, () => cache.invalidatePattern(`?${key.slice(1)}`, invalidate));
+        return;
       case "clear":
-        return this.#mutate(step, process, KEYS, {}, () => cache.clear(invalidate));
+        this.#mutate(step, process, KEYS, {}, () => cache.clear(invalidate));
+        return;
       case "expire":
-        return this.#mutate(step, process, [key], { soft: true, byKey: true }, () => cache.expire(key));
+        this.#mutate(step, process, [key], { soft: true, byKey: true }, () => cache.expire(key));
+        return;
       case "softTag":
-        return this.#mutate(step, process, [key], { soft: true }, () =>
+        this.#mutate(step, process, [key], { soft: true }, () =>
           cache.invalidateTags([`t:${key}`], { soft: true, ...invalidate }),
         );
+        return;
       case "softPrefix":
-        return this.#mutate(step, process, grouped, { soft: true }, () =>
+        this.#mutate(step, process, grouped, { soft: true }, () =>
           cache.invalidatePattern(`${group}:*`, { soft: true, ...invalidate }),
         );
+        return;
       case "set":
-        return this.#mutate(step, process, [key], { byKey: true, isSet: true }, () =>
+        this.#mutate(step, process, [key], { byKey: true, isSet: true }, () =>
           cache.set(key, this.history.row(key), {
             tags: tagsOf(key),
             ...(how % 16 === 9 ? { l1: false } : {}),
           }),
         );
+        return;
     }
   }
 
@@ -402,11 +425,12 @@ export class World {
     const inLoader = how % 2 === 0;
     if (how % 16 === 8) this.#refreshed.set(key, this.scheduler.now);
     const exclusive = how % 16 !== 8 && after === undefined;
+    const askedAt = this.scheduler.now;
     this.#read(process, key, how, after, (report) =>
       process.cache.getOrSet(
         key,
         async (context) => {
-          const version = await this.#fetch(process, key, how, exclusive);
+          const version = await this.#fetch(process, key, how, exclusive ? askedAt : undefined);
           if (inLoader) context.tags(...tagsOf(key));
           return version;
         },
@@ -490,8 +514,10 @@ export class World {
   }
 
   #check(process: Process, key: KeyName, value: unknown, stale: boolean, bounds: readonly Bound[]): void {
-    if (typeof value !== "number" || value > this.history.row(key))
-      return this.#violated(`${process.name} read ${key} = ${String(value)}, which never was`);
+    if (typeof value !== "number" || value > this.history.row(key)) {
+      this.#violated(`${process.name} read ${key} = ${String(value)}, which never was`);
+      return;
+    }
     for (const { version, by, promise } of bounds) {
       if (by.soft && stale) continue;
       if (value < version && !(by.lost && promise !== "in the end"))
@@ -502,9 +528,14 @@ export class World {
   }
 
   /** The source: reads the row some time after it was asked, answers some time later. */
-  async #fetch(process: Process, key: KeyName, how: number, exclusive: boolean): Promise<number> {
-    const load: Load = { key, process, startedAt: this.scheduler.now, exclusive };
-    if (this.#calm && exclusive) this.#checkAlone(load);
+  async #fetch(process: Process, key: KeyName, how: number, askedAt: number | undefined): Promise<number> {
+    const load: Load = { key, process, askedAt: askedAt ?? 0, exclusive: askedAt !== undefined };
+    if (this.#calm && load.exclusive) {
+      this.#checkAlone(load);
+      const idle = this.scheduler.now - Math.max(load.askedAt, this.#idle.get(key) ?? 0);
+      if (idle > STRICT_WAIT && ![...this.#loads].some((other) => other.key === key))
+        this.#violated(`P8: ${process.name} waited ${Math.round(idle)} ms for nobody to load ${key}`);
+    }
     this.#loads.add(load);
     const [first, second] = DURATIONS[(how >> 4) % 8] ?? [0, 0];
     try {
@@ -516,11 +547,12 @@ export class World {
       return version;
     } finally {
       this.#loads.delete(load);
+      this.#idle.set(key, this.scheduler.now);
     }
   }
 
   async #fetchMany(process: Process, keys: readonly KeyName[], how: number): Promise<Map<KeyName, number>> {
-    const versions = await Promise.all(keys.map((key) => this.#fetch(process, key, how, false)));
+    const versions = await Promise.all(keys.map((key) => this.#fetch(process, key, how, undefined)));
     return new Map(keys.map((key, i) => [key, versions[i] ?? 0]));
   }
 
@@ -528,12 +560,13 @@ export class World {
   #checkAlone(load: Load): void {
     for (const other of this.#loads) {
       if (other.key !== load.key || !other.exclusive || this.#config.eager) continue;
+      const since = Math.min(load.askedAt, other.askedAt) - LOG_LAG;
       const disturbed = this.history.mutations.some(
         ({ versions, byKey, endedAt }) =>
           // Batches have the tags of all their keys.
-          (!byKey || versions.has(load.key)) && (endedAt ?? load.startedAt) > other.startedAt - LOG_LAG,
+          (!byKey || versions.has(load.key)) && (endedAt ?? this.scheduler.now) > since,
       );
-      const refreshed = (this.#refreshed.get(load.key) ?? 0) > other.startedAt - LOG_LAG;
+      const refreshed = (this.#refreshed.get(load.key) ?? 0) > since;
       if (!disturbed && !refreshed)
         this.#violated(`P6: ${load.process.name} loads ${load.key} while ${other.process.name} does`);
     }
@@ -572,6 +605,9 @@ export class World {
         mutation.generation = position.slice(0, split);
         mutation.position = Number(position.slice(split + 1));
         mutation.ended = "done";
+        const took = this.scheduler.now - now;
+        if (this.#calm && strict && took > STRICT_WAIT)
+          this.#violated(`P3: ${what} waited ${Math.round(took)} ms for all in good weather`);
         mutation.endedAt = this.scheduler.now;
         // Appended before a failover and told after it: which of the two histories it is in is not known here.
         if (this.history.failedOverAt >= mutation.startedAt) mutation.lost = true;
