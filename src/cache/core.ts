@@ -192,10 +192,9 @@ export class Core {
 
   /** Makes an entry whose value is protected as `isolate` says. @throws {CodecError} when it cannot be. */
   entry(facts: EntryFacts, options: LifetimeOptions): Entry {
-    return new Entry(
-      { ...facts, value: facts.kind === "value" ? protect(facts.value, this.isolate) : facts.value },
-      this.clock.now(),
-    ).arm(options);
+    const isProtected = this.isolate !== false && facts.kind === "value";
+    const made = isProtected ? { ...facts, value: protect(facts.value, this.isolate) } : facts;
+    return new Entry(made, this.clock.now()).arm(options);
   }
 
   /** Marks keys as being written, so that `overtaken` is known for them until `written`. */

@@ -40,6 +40,30 @@ export class Promoter {
     return this.#proved(flight, found, older, verdict, schema);
   }
 
+  /**
+   * What a store answered, handed on as it is: when there is no memory to keep it, and it is fresh, valid and
+   * of no kind that asks for more. Undefined: take the long way.
+   */
+  straight(flight: Flight, found: FoundEntry, layer: string): Outcome | undefined {
+    const core = this.#core;
+    const { entry: stored, age } = found;
+    const known = core.invalidations;
+    const plain =
+      core.isolate === false && stored.sliding === 0 && age < stored.ttl && flight.leases.size === 0;
+    if (!plain || !core.trusts() || stored.generation !== known.generation) return undefined;
+    if (stored.shape !== 0 && flight.shape !== 0 && stored.shape !== flight.shape) return undefined;
+    if (stored.asOf < known.floor && stored.tags.length > 0) return undefined;
+    if (known.verdict(flight.key, stored.tags, stored.asOf) !== "valid") return undefined;
+    let value: unknown;
+    try {
+      value = core.frame.decode(stored.value);
+    } catch {
+      return undefined;
+    }
+    const outdatedBy = this.outdatedBy(flight.key, stored.tags, flight.asOf);
+    return { value, layer, state: "fresh", age, ttl: stored.ttl - age, outdatedBy };
+  }
+
   /** What has to be asked for before an entry may serve: its tags in the log, its value of its schema. */
   async #proved(
     flight: Flight,

@@ -208,14 +208,17 @@ export class Reader {
     past: Reach,
     again = false,
   ): Promise<unknown> {
-    const seen = this.#fromMemory(key, resolved, options, past, (entry) => {
-      if (this.#core.flights.load(key) === undefined)
-        this.#runner.load(
-          this.#newLoad(key, resolved, entry, true, options),
-          loader,
-          this.#how(options, true),
-        );
-    });
+    const seen =
+      this.#core.memory === undefined
+        ? MISSED
+        : this.#fromMemory(key, resolved, options, past, (entry) => {
+            if (this.#core.flights.load(key) === undefined)
+              this.#runner.load(
+                this.#newLoad(key, resolved, entry, true, options),
+                loader,
+                this.#how(options, true),
+              );
+          });
     if (seen.kind === "hit") {
       if (seen.fresh) this.#shadow.sample(key, seen.value, seen.tags, loader, resolved, options);
       return this.#handOut(seen.value);
@@ -401,6 +404,8 @@ export class Reader {
     return Promise.resolve(handOut(value, this.#core.isolate));
   }
 }
+
+const MISSED: Seen = { kind: "miss", stale: undefined };
 
 /** How most loads are done. */
 const PLAIN: How = { loads: true, fresh: false, eager: false, schema: undefined };

@@ -202,6 +202,14 @@ export class Runner {
       if (flight.detached) core.release(flight);
     }
     if (read.found === undefined || how.fresh) return this.#decide(task, undefined, read, store);
+    if (core.memory === undefined && how.schema === undefined && !how.eager) {
+      const outcome = this.#promoter.straight(flight, read.found, store.name);
+      if (outcome !== undefined) {
+        store.counters.hits++;
+        this.#loads.settle(flight, outcome);
+        return true;
+      }
+    }
     const entry = this.#promoter.accept(flight, read.found, how.schema);
     if (entry instanceof Promise) return entry.then((accepted) => this.#decide(task, accepted, read, store));
     return this.#decide(task, entry, read, store);
