@@ -311,7 +311,10 @@ export class Core {
   #forget(records: readonly LogRecord[]): void {
     for (const record of records) {
       if (record.kind === "ended") continue;
-      if (record.kind !== "keys") return this.#forgetAll();
+      if (record.kind !== "keys") {
+        this.#forgetAll();
+        return;
+      }
       for (const key of record.keys) {
         this.memory?.delete(key);
         this.flights.detachKey(key, Number.POSITIVE_INFINITY, false);

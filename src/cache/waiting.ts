@@ -76,7 +76,8 @@ export function awaitFlight(
       const outcome = staleOutcome(core, flight);
       if (outcome === undefined) {
         // The stores may still have one.
-        if (waiting) (flight.onStale ??= []).push(onSoft);
+        flight.onStale ??= [];
+        if (waiting) flight.onStale.push(onSoft);
         return;
       }
       if (!end()) return;

@@ -8,6 +8,10 @@ import { readScript } from "./scripts.ts";
 
 /** Most keys of one script call. */
 const MOST_KEYS = 128;
+/** Bytes that one `MGET` should answer: the server does nothing else meanwhile. */
+const ENOUGH_BYTES = 512 * 1024;
+/** How long one reading of the server's clock serves, in milliseconds: a clock that is set is noticed after that. */
+const TIME_SERVES = 50;
 /** Parts of a reply before the records. */
 const HEAD = 2;
 
@@ -41,7 +45,7 @@ class Batch {
   slice(from: number, to: number): Batch {
     if (from === 0 && to >= this.keys.length) return this;
     const part = new Batch();
-    for (let i = from; i < Math.min(to, this.keys.length); i++) part.#copy(this, i);
+    for (let i = from; i < Math.min(to, this.keys.length); i++) part.take(this, i);
     return part;
   }
 
@@ -54,7 +58,7 @@ class Batch {
         batch = new Batch();
         slots.set(slot, batch);
       }
-      batch.#copy(this, i);
+      batch.take(this, i);
     }
     return slots.values();
   }
@@ -70,7 +74,8 @@ class Batch {
     for (const request of this.requests) request.reject(error);
   }
 
-  #copy(from: Batch, i: number): void {
+  /** Takes over a key of another batch. */
+  take(from: Batch, i: number): void {
     const [key, request] = [from.keys[i], from.requests[i]];
     if (key !== undefined && request !== undefined) this.add(key, request, from.places[i] ?? 0);
   }
@@ -86,6 +91,10 @@ export class RedisReader {
   /** Tokens of this process: its own random part, and a number. */
   readonly #node = randomBytes(9).toString("base64url");
   #serial = 0;
+  /** The last time that was asked for, and when. */
+  #clock: { readonly asked: number; readonly time: Promise<number> } | undefined;
+  /** What a record has taken lately, so that a call of large ones stays short. */
+  #usualSize = 1_024;
   #waiting = new Map<string, { readonly want: Want; readonly batch: Batch }>();
 
   constructor(link: RedisLink, layout: Layout) {
@@ -113,10 +122,65 @@ export class RedisReader {
   #flush(): void {
     const groups = this.#waiting;
     this.#waiting = new Map();
-    for (const { want, batch } of groups.values())
+    for (const { want, batch } of groups.values()) {
+      // A cluster answers `TIME` without saying which of its nodes did: there the script tells both.
+      const glances = !this.#link.cluster && !want.refresh;
+      const most = glances
+        ? Math.max(1, Math.min(MOST_KEYS, Math.floor(ENOUGH_BYTES / this.#usualSize)))
+        : MOST_KEYS;
       for (const same of this.#link.cluster ? batch.bySlot() : [batch])
-        for (let from = 0; from < same.keys.length; from += MOST_KEYS)
-          void this.#call(same.slice(from, from + MOST_KEYS), want);
+        for (let from = 0; from < same.keys.length; from += most) {
+          const part = same.slice(from, from + most);
+          void (glances ? this.#glance(part, want) : this.#call(part, want));
+        }
+    }
+  }
+
+  /**
+   * Most reads are of fresh entries: `MGET` gets them at a fraction of what a script costs the server. Only
+   * the keys that need a lease are asked for once more, in a script.
+   */
+  async #glance(batch: Batch, want: Want): Promise<void> {
+    try {
+      const [first = ""] = batch.keys;
+      const reading = this.#link.send(first, ["MGET", ...batch.keys]);
+      // The time after the records: entries are as old as they say or a moment older, never younger.
+      const { asked, time } = this.#time(first);
+      const [records, then] = await Promise.all([reading, time]);
+      const now = then + performance.now() - asked;
+      if (!Array.isArray(records) || records.length !== batch.keys.length)
+        throw new StoreError("Redis gave another answer than that of MGET.");
+      const rest = new Batch();
+      let bytes = 0;
+      for (let i = 0; i < records.length; i++) {
+        const record: unknown = records[i];
+        const found = Buffer.isBuffer(record) ? decodeRecord(record, now) : undefined;
+        if (Buffer.isBuffer(record)) bytes += record.length;
+        if (want.lease !== undefined && (found === undefined || found.age >= found.entry.ttl))
+          rest.take(batch, i);
+        else batch.answer(i, { found, lease: undefined });
+      }
+      const size = bytes / records.length;
+      // Large ones are noticed at once, and forgotten slowly.
+      this.#usualSize = size > this.#usualSize ? size : this.#usualSize * 0.95 + size * 0.05;
+      if (rest.keys.length > 0) void this.#call(rest, want);
+    } catch (error) {
+      this.#clock = undefined; // the next answer may come from another server
+      batch.reject(error);
+    }
+  }
+
+  /**
+   * The server's time in milliseconds, and when it was asked for; what has passed since is at least what has
+   * passed since the server read its clock. One reading serves for a few moments.
+   */
+  #time(key: string): { readonly asked: number; readonly time: Promise<number> } {
+    const asked = performance.now();
+    const last = this.#clock;
+    if (last !== undefined && asked - last.asked < TIME_SERVES) return last;
+    const reading = { asked, time: this.#link.send(key, ["TIME"]).then(millisecondsOf) };
+    this.#clock = reading;
+    return reading;
   }
 
   async #call(batch: Batch, want: Want): Promise<void> {
@@ -151,4 +215,11 @@ export class RedisReader {
       });
     }
   }
+}
+
+/** What `TIME` answers, in milliseconds. */
+function millisecondsOf(time: Reply): number {
+  const [seconds, micros] = Array.isArray(time) ? time.map(Number) : [];
+  if (seconds === undefined || micros === undefined) throw new StoreError("Redis did not tell its time.");
+  return seconds * 1_000 + Math.floor(micros / 1_000);
 }
