@@ -19,6 +19,10 @@ import type { Environment, Table } from "./environment.ts";
 const POLL_EVERY = 25;
 /** How often it looks whether its file is still there, in milliseconds. */
 const CHECK_FILE_EVERY = 1_000;
+/** Longest time in milliseconds between two acknowledgements; a quarter of `maxLag` when that is shorter. */
+const HEARTBEAT = 1_000;
+/** Pause between looks at what others acknowledged, in milliseconds. */
+const SETTLE_PAUSE = 5;
 /** Records kept; a process that is further behind starts again. */
 const KEPT = 10_000;
 /** Records removed in one append at most. */
@@ -42,6 +46,15 @@ export class DiskLog implements Log {
   readonly #released: () => Promise<void>;
   #follower: Follower | undefined;
   #head: LogHead = { generation: "", position: 0 };
+  readonly #node = randomBytes(9);
+  readonly #followers: Table;
+  readonly #heartbeat: number;
+  /** What a process may trust itself for, a little longer for those who wait than for itself. */
+  readonly #lease: number;
+  #registeredAt = 0;
+  #registering = false;
+  /** Somebody waits for what was applied while a registration was under way. */
+  #registerAgain = false;
   #lookedAt = 0;
   #timer: Timer | undefined;
   #closed = false;
@@ -56,21 +69,25 @@ export class DiskLog implements Log {
     this.#records = env.table(`${cacheName}/records`);
     this.#tags = env.table(`${cacheName}/tags`);
     this.#patterns = env.table(`${cacheName}/patterns`);
+    this.#followers = env.table(`${cacheName}/followers`);
+    this.#heartbeat = Math.min(HEARTBEAT, context.maxLag / 4);
+    this.#lease = context.maxLag * 1.01 + 10;
     this.#context = context;
     this.#released = released;
   }
 
   open(follower: Follower): LogHead {
     this.#follower = follower;
+    const now = this.#context.clock.now();
     const fresh = this.#env.root.transactionSync(() => {
-      const head = this.#read();
-      if (head !== undefined) return head;
-      const first = { generation: randomBytes(12).toString("base64url"), position: 0 };
-      this.#meta.put(HEAD, Buffer.from(JSON.stringify(first)));
-      return first;
+      const head = this.#read() ?? { generation: randomBytes(12).toString("base64url"), position: 0 };
+      this.#meta.put(HEAD, Buffer.from(JSON.stringify(head)));
+      this.#acknowledge(head.position);
+      return head;
     });
     this.#head = fresh;
-    this.#lookedAt = this.#context.clock.now();
+    this.#lookedAt = now;
+    this.#registeredAt = now;
     this.#pollLater();
     return fresh;
   }
@@ -120,30 +137,25 @@ export class DiskLog implements Log {
     await this.#env.write(() => this.#patterns.remove(positionKey(pattern.position)));
   }
 
-  /**
-   * Processes do not tell how far they looked, so this waits until none can still believe what it saw before:
-   * who has not looked since stops trusting its memory after `maxLag`.
-   */
-  async settled(_position: Position, signal?: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const abort = (): void => {
-        timer.cancel();
-        reject(signal?.reason);
-      };
-      const timer = this.#context.clock.setTimer(
-        this.#context.maxLag * 1.01 + 10,
-        () => {
-          signal?.removeEventListener("abort", abort);
-          resolve();
-        },
-        true,
-      );
-      signal?.addEventListener("abort", abort, { once: true });
-    });
+  /** Waits until all processes that are registered acknowledged it, or their leases ran out. */
+  async settled(position: Position, signal?: AbortSignal): Promise<void> {
+    const { clock } = this.#context;
+    // Whatever the wall clock does meanwhile: a lease that there is now lasts no longer than this.
+    const until = clock.now() + this.#lease;
+    for (;;) {
+      signal?.throwIfAborted();
+      const left = Math.min(this.#unacknowledged(position), until - clock.now());
+      if (left <= 0) return;
+      await new Promise<void>((resolve) => {
+        clock.setTimer(Math.min(left, SETTLE_PAUSE), resolve, true);
+      });
+    }
   }
 
   lag(): number {
-    return this.#lost ? Number.POSITIVE_INFINITY : this.#context.clock.now() - this.#lookedAt;
+    // Both: what others wait for ends with the lease, and what is known with the last look.
+    const heardAt = Math.min(this.#lookedAt, this.#registeredAt);
+    return this.#lost ? Number.POSITIVE_INFINITY : this.#context.clock.now() - heardAt;
   }
 
   /** Applies what was appended since the last look, in order, each record once. */
@@ -165,11 +177,13 @@ export class DiskLog implements Log {
       }
       this.#head = head;
       follower.apply(records);
+      if (records.some(({ record }) => record.strict === true)) this.#register();
     } else if (head.generation !== known.generation) {
       this.#restart(follower, head, "the log is another one: its file was replaced");
       return;
     }
     this.#lookedAt = this.#context.clock.now();
+    if (this.#lookedAt - this.#registeredAt >= this.#heartbeat) this.#register();
   }
 
   async close(): Promise<void> {
@@ -177,7 +191,56 @@ export class DiskLog implements Log {
     this.#closed = true;
     this.#timer?.cancel();
     this.#follower = undefined;
+    await this.#env.write(() => this.#followers.remove(this.#node)).catch(() => undefined);
     await this.#released();
+  }
+
+  /** Tells those who wait how far this process is, and that it may trust itself for another while. */
+  #register(): void {
+    if (this.#closed || this.#lost) return;
+    if (this.#registering) {
+      this.#registerAgain = true;
+      return;
+    }
+    this.#registering = true;
+    // Before it is written: what others know of this process is never newer than what it believes.
+    const sentAt = this.#context.clock.now();
+    const { position } = this.#head;
+    this.#env
+      .write(() => this.#acknowledge(position))
+      .then(
+        () => {
+          this.#registeredAt = sentAt;
+        },
+        () => undefined, // `lag` grows, so memory stops being trusted in time
+      )
+      .finally(() => {
+        this.#registering = false;
+        if (!this.#registerAgain) return;
+        this.#registerAgain = false;
+        this.#register();
+      });
+  }
+
+  #acknowledge(position: Position): void {
+    const record = Buffer.alloc(16);
+    record.writeDoubleLE(position, 0);
+    record.writeDoubleLE(this.#context.clock.wall() + this.#lease, 8);
+    this.#followers.put(this.#node, record);
+    const now = this.#context.clock.wall();
+    // Who died without a word.
+    for (const { key, value } of [...this.#followers.getRange({})])
+      if (value.readDoubleLE(8) < now) this.#followers.remove(key);
+  }
+
+  /** How many milliseconds some process may still serve what a record at `position` made unusable. */
+  #unacknowledged(position: Position): number {
+    this.#env.renew();
+    const now = this.#context.clock.wall();
+    let left = 0;
+    for (const { value } of this.#followers.getRange({}))
+      if (value.readDoubleLE(0) < position) left = Math.max(left, value.readDoubleLE(8) - now);
+    return left;
   }
 
   /** P7: looks once a second whether the file is still the one that was opened. */
