@@ -68,7 +68,10 @@ export interface LogServer {
    * position above `above`, and followers see a `clear` or a gap. Answers where the log stands.
    */
   renounce(generation: string, above: Position): Promise<LogHead>;
-  /** Last invalidations of tags. What the server cannot tell any more counts as invalidated now. */
+  /**
+   * Last invalidations of tags. What the server cannot tell counts as invalidated now: tags it has forgotten,
+   * and all of them where there is no log, or one that was founded (or cleared) since: entries of before are asked about.
+   */
   tagPositions(tags: readonly string[]): Promise<TagPositions[]>;
   patterns(): Promise<ActivePattern[]>;
   swept(pattern: ActivePattern): Promise<void>;

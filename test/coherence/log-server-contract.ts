@@ -135,6 +135,18 @@ export function logServerContract(
     expect(await server.renounce(first.generation, 0)).toEqual(renounced);
   });
 
+  using(
+    "counts all tags as invalidated where there is no log yet, and of before it was founded",
+    async (connect) => {
+      const server = connect();
+      const [before] = await server.tagPositions(["t"]);
+      const { position } = await server.join("a", undefined, LEASE);
+      expect(before?.hard).toBeGreaterThanOrEqual(position);
+      const [after] = await server.tagPositions(["t"]);
+      expect(after?.hard).toBeGreaterThanOrEqual(position);
+    },
+  );
+
   using("keeps tags and patterns with the records", async (connect) => {
     const server = connect();
     await server.join("a", undefined, 5_000);

@@ -125,7 +125,7 @@ export function mapLogServer(): MapLogServer {
           return { generation, position: position() };
         }),
       tagPositions: (wanted) =>
-        step("tagPositions", () => wanted.map((tag) => tags.get(tag) ?? { hard: 0, soft: 0 })),
+        step("tagPositions", () => wanted.map((tag) => tags.get(tag) ?? { hard: founded, soft: 0 })),
       patterns: () => step("patterns", () => [...patterns]),
       swept: ({ position: at }) =>
         step("swept", () => {

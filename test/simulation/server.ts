@@ -147,8 +147,8 @@ export class ServerState {
     if (this.generation !== "") return;
     this.generation = name;
     this.foundedAs = name;
-    this.tagFloor = 0;
     this.founded = 1_700_000_000_000 + Math.floor(now);
+    this.tagFloor = this.founded;
   }
 
   #standing(applied: Applied | undefined): ServerHead["standing"] {
@@ -212,6 +212,8 @@ export class ServerState {
   }
 
   tagPositions(tags: readonly string[]): TagPositions[] {
+    // Of a log that is not there nothing can be told.
+    if (this.generation === "") return tags.map(() => ({ hard: Number.MAX_SAFE_INTEGER, soft: 0 }));
     return tags.map((tag) => {
       const { hard, soft } = this.tags.get(tag) ?? { hard: 0, soft: 0 };
       return { hard: Math.max(hard, this.tagFloor), soft };
