@@ -85,7 +85,24 @@ export class GuardedStore {
       this.counters.skipped += keys.length;
       return UNAVAILABLE;
     }
-    return this.#call("read", () => this.#store.read(keys, options), keys.length);
+    let late: Promise<StoreRead[]> | undefined;
+    const read = (): Promise<StoreRead[]> => {
+      late = this.#store.read(keys, options);
+      return late;
+    };
+    const done = await this.#call("read", read, keys.length);
+    // Leases that it lends all the same are nobody's: every process would wait for them until they run out.
+    if (done === UNAVAILABLE && options.lease !== undefined)
+      void late?.then((reads) => this.#giveBack(keys, reads)).catch(noop);
+    return done;
+  }
+
+  async #giveBack(keys: readonly string[], reads: readonly StoreRead[]): Promise<void> {
+    for (const [i, { lease }] of reads.entries()) {
+      const key = keys[i];
+      if (key === undefined || lease === undefined || lease === "busy" || this.#closed) continue;
+      await this.#store.release(key, lease);
+    }
   }
 
   /** A fill that lands late is harmless: only its token's lease lets it in. */

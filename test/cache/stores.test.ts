@@ -466,6 +466,22 @@ describe("a store in trouble", () => {
     expect((await raw.stats()).entries).toBe(0);
   });
 
+  it("that answers late is given back the leases it lent: nobody waits for them", async () => {
+    const faults = faulty(mapStore({ timeout: 250 }));
+    const { one, two, clock } = pair({ layers: [memory(), faults.layer] });
+    faults.delay(600);
+    const slow = one.getOrSet("k", () => "from one");
+    await clock.advance(250);
+    expect(await slow).toBe("from one");
+    faults.heal();
+    await clock.advance(400);
+    const load = vi.fn(() => "from two");
+    const next = two.getOrSet("k", load);
+    await clock.advance(0);
+    expect(load).toHaveBeenCalledTimes(1);
+    expect(await next).toBe("from two");
+  });
+
   it("damaged or foreign bytes are a miss", async () => {
     const store = mapStore();
     const { cache, clock } = testCache({ layers: [store] });

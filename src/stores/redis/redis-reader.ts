@@ -4,12 +4,15 @@ import type { StoreRead } from "../store.ts";
 import { keySlot } from "./key-slot.ts";
 import { decodeRecord, type Layout } from "./record.ts";
 import type { RedisLink, Reply } from "./redis-link.ts";
-import { readScript } from "./scripts.ts";
+import { readScript, releaseScript } from "./scripts.ts";
 
 /** Most keys of one script call. */
 const MOST_KEYS = 128;
 /** Parts of a reply before the records. */
 const HEAD = 2;
+/** Leases given back of reads that failed, at most; and how often that is tried, in milliseconds. */
+const MOST_LOST = 1_000;
+const GIVE_BACK_EVERY = 250;
 
 /** What decides how a key is read; only equal ones travel together. */
 export interface Want {
@@ -23,6 +26,13 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** A lease that the server may have lent without anybody hearing of it. */
+interface LostLease {
+  readonly key: string;
+  readonly token: string;
+  readonly until: number;
+}
+
 /**
  * Reads by script calls that concurrent readers share: what is asked for in one turn of the event loop travels
  * together. On a cluster, per slot.
@@ -34,6 +44,9 @@ export class RedisReader {
   readonly #node = randomBytes(9).toString("base64url");
   #serial = 0;
   #waiting = new Map<string, { readonly want: Want; readonly list: Waiting[] }>();
+  #lost: LostLease[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
 
   constructor(link: RedisLink, layout: Layout) {
     this.#link = link;
@@ -65,9 +78,15 @@ export class RedisReader {
           void this.#call(same.length <= MOST_KEYS ? same : same.slice(from, from + MOST_KEYS), want);
   }
 
+  /** Ends what it does by itself. */
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
   async #call(list: readonly Waiting[], want: Want): Promise<void> {
+    const token = want.lease === undefined ? "" : `${this.#node}${(this.#serial++).toString(36)}`;
     try {
-      const token = want.lease === undefined ? "" : `${this.#node}${(this.#serial++).toString(36)}`;
       const args =
         want.lease === undefined
           ? [""]
@@ -77,7 +96,36 @@ export class RedisReader {
       this.#answer(list, want, reply, token);
     } catch (error) {
       for (const { reject } of list) reject(error);
+      // A server that was frozen carries out what lay in its socket: all would wait for those leases to run out.
+      if (want.lease !== undefined && !(error instanceof StoreError)) this.#lose(list, token, want.lease);
     }
+  }
+
+  #lose(list: readonly Waiting[], token: string, lease: number): void {
+    const until = performance.now() + 2 * lease;
+    for (const { key } of list) if (this.#lost.length < MOST_LOST) this.#lost.push({ key, token, until });
+    this.#giveBackLater();
+  }
+
+  #giveBackLater(): void {
+    if (this.#stopped || this.#lost.length === 0) return;
+    this.#timer ??= setTimeout(() => {
+      void this.#giveBack().finally(() => {
+        this.#timer = undefined;
+        this.#giveBackLater();
+      });
+    }, GIVE_BACK_EVERY).unref();
+  }
+
+  async #giveBack(): Promise<void> {
+    const lost = this.#lost;
+    this.#lost = [];
+    const back = await Promise.allSettled(
+      lost.map(({ key, token }) => this.#link.run(releaseScript, [key], [token])),
+    );
+    const now = performance.now();
+    const still = lost.filter(({ until }, i) => back[i]?.status === "rejected" && now < until);
+    this.#lost = [...still, ...this.#lost].slice(0, MOST_LOST);
   }
 
   #answer(list: readonly Waiting[], want: Want, reply: Reply, token: string): void {
