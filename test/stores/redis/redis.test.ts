@@ -407,6 +407,16 @@ describe("a given client", () => {
     const store = open({ client: createClient({ url: server.url }) });
     await expect(store.ping()).rejects.toThrow("connect");
   });
+
+  it("that its owner closes in the middle is refused at once", async () => {
+    const client = await createClient({ url: server.url }).connect();
+    const store = open({ client });
+    await store.ping();
+    await client.close();
+    const since = performance.now();
+    await expect(store.ping()).rejects.toThrow("the connection ended");
+    expect(performance.now() - since).toBeLessThan(500);
+  });
 });
 
 it("a wrong password is told once, and by what Redis says", async () => {
