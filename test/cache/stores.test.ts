@@ -552,6 +552,15 @@ describe("a store in trouble", () => {
     await cache.close();
   });
 
+  it("that does not answer to the end is not counted", async () => {
+    const faults = faulty(mapStore());
+    const { cache } = testCache({ layers: [faults.layer] });
+    await cache.set("k", 1, { tags: ["t"] });
+    expect((await cache.invalidateTags(["t"], { dryRun: true })).layers).toEqual({ map: 1 });
+    faults.fail();
+    expect((await cache.invalidateTags(["t"], { dryRun: true })).layers).toEqual({ map: undefined });
+  });
+
   it("damaged or foreign bytes are a miss", async () => {
     const store = mapStore();
     const { cache, clock } = testCache({ layers: [store] });
