@@ -4,12 +4,18 @@ import type { Position } from "../coherence/log.ts";
 import { LayerCounters } from "../observe/counters.ts";
 import type { FillResult, ReadOptions, Store, StoredEntry, StoreRead, StoreStats } from "../stores/store.ts";
 import { Circuit, type CircuitState } from "./circuit.ts";
-import { within } from "./within.ts";
+import { deadline, within } from "./within.ts";
 
 /** Keys a store may owe a removal of, one by one; beyond it everything in it is owed. */
 const MAX_OWED = 10_000;
 /** How often an owed removal is tried again while nobody reads, in milliseconds. */
 const PAY_EVERY = 1_000;
+
+/** How long emptying a store may take before it is begun anew, in milliseconds. */
+const LONGEST_CLEAR = 600_000;
+/** Keys, and bytes of values, of one call: each step has the layer's timeout for itself. */
+const STEP_KEYS = 2_000;
+const STEP_BYTES = 4 * 1024 ** 2;
 
 /** How old, in milliseconds, the answer to "how much does it hold" may be before it is asked for again. */
 const STATS_EVERY = 10_000;
@@ -43,6 +49,9 @@ export class GuardedStore {
   /** Keys with a removal owed, and the position of the invalidation once it is known: newer entries stay. */
   readonly #owed = new Map<string, Position | undefined>();
   #owedAll = false;
+  /** How often all was owed: what is owed while the store is being emptied is not paid by that. */
+  #owedAllTimes = 0;
+  #clearing: Promise<boolean> | undefined;
   #paying: Promise<boolean> | undefined;
   /** Writes given up that may still land. */
   #late = 0;
@@ -88,7 +97,24 @@ export class GuardedStore {
       this.counters.skipped += keys.length;
       return UNAVAILABLE;
     }
-    return this.#call("read", () => this.#store.read(keys, options), keys.length);
+    let late: Promise<StoreRead[]> | undefined;
+    const read = (): Promise<StoreRead[]> => {
+      late = this.#store.read(keys, options);
+      return late;
+    };
+    const done = await this.#call("read", read, keys.length);
+    // Leases that it lends all the same are nobody's: every process would wait for them until they run out.
+    if (done === UNAVAILABLE && options.lease !== undefined)
+      void late?.then((reads) => this.#giveBack(keys, reads)).catch(noop);
+    return done;
+  }
+
+  async #giveBack(keys: readonly string[], reads: readonly StoreRead[]): Promise<void> {
+    for (const [i, { lease }] of reads.entries()) {
+      const key = keys[i];
+      if (key === undefined || lease === undefined || lease === "busy" || this.#closed) continue;
+      await this.#store.release(key, lease);
+    }
   }
 
   /** A fill that lands late is harmless: only its token's lease lets it in. */
@@ -101,8 +127,25 @@ export class GuardedStore {
    * Stores entries; what could not be stored is owed a removal, since an older value may be there.
    * @throws {RefusedError} for an entry that the store does not take.
    */
-  async write(entries: readonly (readonly [string, StoredEntry])[]): Promise<boolean> {
+  async write(all: readonly (readonly [string, StoredEntry])[]): Promise<boolean> {
     if (this.owes()) await this.#pay();
+    let done = 0;
+    try {
+      for (const entries of inSteps(all, ([, { value }]) => value.length)) {
+        if (!(await this.#writeStep(entries))) {
+          this.#owe(all.slice(done).map(keyOf));
+          return false;
+        }
+        done += entries.length;
+      }
+    } catch (error) {
+      this.#owe(all.slice(0, done).map(keyOf)); // none of it was written, then
+      throw error;
+    }
+    return true;
+  }
+
+  async #writeStep(entries: readonly (readonly [string, StoredEntry])[]): Promise<boolean> {
     const keys = entries.map(([key]) => key);
     let late: Promise<void> | undefined;
     let refused: RefusedError | undefined;
@@ -115,7 +158,6 @@ export class GuardedStore {
     });
     if (done !== UNAVAILABLE) return true;
     if (refused !== undefined) throw refused; // the store looks before it writes: what was there is there
-    this.#owe(keys);
     if (late !== undefined) {
       // A write that timed out may still land, behind newer ones: then it has to go as well.
       this.#late++;
@@ -130,12 +172,21 @@ export class GuardedStore {
   }
 
   /** Removes entries, or makes them stale; what could not be reached is owed. */
-  async remove(keys: readonly string[], soft = false): Promise<number | Unavailable> {
-    const done = await (soft
-      ? this.#call("expire", () => this.#store.expire(keys))
-      : this.#call("remove", () => this.#store.remove(keys)));
-    if (done === UNAVAILABLE) this.#owe(keys);
-    return done;
+  async remove(all: readonly string[], soft = false): Promise<number | Unavailable> {
+    let removed = 0;
+    let done = 0;
+    for (const keys of inSteps(all, () => 0)) {
+      const step = await (soft
+        ? this.#call("expire", () => this.#store.expire(keys))
+        : this.#call("remove", () => this.#store.remove(keys)));
+      if (step === UNAVAILABLE) {
+        this.#owe(all.slice(done));
+        return UNAVAILABLE;
+      }
+      removed += step;
+      done += keys.length;
+    }
+    return removed;
   }
 
   /** Removals owed of these keys are of the invalidation at this position: what was loaded since may stay. */
@@ -241,18 +292,10 @@ export class GuardedStore {
     // The store may also throw synchronously: inside an async function that rejects like a failed call.
     const call = fn();
     return new Promise<T>((resolve, reject) => {
-      const late = (): void => {
+      const timer = deadline(this.#clock, this.#timeout, () => {
         this.counters.timeouts++;
         reject(new Error(`${action} did not answer within ${this.#timeout} ms`));
-      };
-      // When the event loop stood still, the answer may have come and not been read yet: it gets one more turn.
-      let timer = this.#clock.setTimer(
-        this.#timeout,
-        () => {
-          timer = this.#clock.setTimer(0, late, true);
-        },
-        true,
-      );
+      });
       call.then(resolve, reject).finally(() => timer.cancel());
     });
   }
@@ -272,6 +315,7 @@ export class GuardedStore {
     if (this.#owed.size > MAX_OWED) {
       this.#owed.clear();
       this.#owedAll = true;
+      this.#owedAllTimes++;
     }
     this.#payLater();
   }
@@ -298,17 +342,36 @@ export class GuardedStore {
   async #payNow(): Promise<boolean> {
     if (this.#owedAll) {
       // Too many to name: entries of every generation go ("" is none).
-      const done = await this.#call("clear", () => this.#store.clear(""));
-      if (done === UNAVAILABLE) return false;
-      this.#owedAll = false;
+      if (!this.#circuit.admits() || this.#clearing !== undefined) return false;
+      this.#clearing = this.#empty();
+      const done = await within(this.#clock, this.#timeout, this.#clearing).catch(() => false);
+      if (!done || this.#owedAll) return false;
     }
-    for (const [before, keys] of byPosition(this.#owed)) {
-      const done = await this.#call("remove", () => this.#store.remove(keys, before));
-      if (done === UNAVAILABLE) return false;
-      for (const key of keys) if (this.#owed.get(key) === before) this.#owed.delete(key);
+    for (const [before, all] of byPosition(this.#owed)) {
+      for (const keys of inSteps(all, () => 0)) {
+        const done = await this.#call("remove", () => this.#store.remove(keys, before));
+        if (done === UNAVAILABLE) return false;
+        for (const key of keys) if (this.#owed.get(key) === before) this.#owed.delete(key);
+      }
     }
     this.#tellPaid();
     return !this.owes();
+  }
+
+  /** Takes everything out, which in a large store lasts longer than any timeout: nobody waits for it. */
+  async #empty(): Promise<boolean> {
+    const times = this.#owedAllTimes;
+    try {
+      await within(this.#clock, LONGEST_CLEAR, this.#store.clear(""), false);
+      if (times === this.#owedAllTimes) this.#owedAll = false;
+      return true;
+    } catch (error) {
+      this.#failed("clear", error);
+      return false;
+    } finally {
+      this.#clearing = undefined;
+      this.#tellPaid();
+    }
   }
 
   #tellPaid(): void {
@@ -325,6 +388,28 @@ function byPosition(owed: ReadonlyMap<string, Position | undefined>): Map<Positi
     else group.push(key);
   }
   return groups;
+}
+
+function keyOf([key]: readonly [string, StoredEntry]): string {
+  return key;
+}
+
+function inSteps<T>(all: readonly T[], sizeOf: (item: T) => number): (readonly T[])[] {
+  const steps: T[][] = [];
+  let step: T[] = [];
+  let bytes = 0;
+  for (const item of all) {
+    const size = sizeOf(item);
+    if (step.length === STEP_KEYS || (step.length > 0 && bytes + size > STEP_BYTES)) {
+      steps.push(step);
+      step = [];
+      bytes = 0;
+    }
+    step.push(item);
+    bytes += size;
+  }
+  if (step.length > 0) steps.push(step);
+  return steps;
 }
 
 function noop(): void {}

@@ -1,4 +1,4 @@
-import type { StoreRead } from "../stores/store.ts";
+import type { ReadOptions, StoreRead } from "../stores/store.ts";
 import type { Core } from "./core.ts";
 import { Entry } from "./entry.ts";
 import type { Flight, Outcome } from "./flight.ts";
@@ -10,6 +10,8 @@ import { staleOutcome } from "./waiting.ts";
 
 /** Longest wait for another process's load before this one loads by itself, in milliseconds. */
 const MAX_BUSY_WAIT = 60_000;
+/** Keys of one read of a store: each step has the layer's timeout for itself. */
+const STEP = 5_000;
 /** First and longest pause between looks at a key that another process is loading, when no log tells of its end. */
 const POLL_PAUSE = { first: 5, longest: 100 };
 /** The same when one does: only for holders that died, and for what the log did not bring. */
@@ -164,8 +166,7 @@ export class Runner {
     const busy: { task: Task; store: GuardedStore }[] = [];
     for (const store of stores) {
       if (rest.length === 0) break;
-      const keys = rest.map(({ flight }) => flight.key);
-      const reads = await store.read(keys, leases ? { lease, refresh } : {});
+      const reads = await this.#readInSteps(store, rest, leases ? { lease, refresh } : {});
       if (reads === UNAVAILABLE) continue;
       const next: Task[] = [];
       for (const [i, task] of rest.entries()) {
@@ -183,6 +184,23 @@ export class Runner {
       rest = next;
     }
     return { missing: rest, busy };
+  }
+
+  /** The keys of these tasks. Where the store stops answering on the way, what it said before holds. */
+  async #readInSteps(
+    store: GuardedStore,
+    tasks: readonly Task[],
+    options: ReadOptions,
+  ): Promise<readonly StoreRead[] | typeof UNAVAILABLE> {
+    const keys = tasks.map(({ flight }) => flight.key);
+    if (keys.length <= STEP) return store.read(keys, options);
+    const all: StoreRead[] = [];
+    for (let from = 0; from < keys.length; from += STEP) {
+      const reads = await store.read(keys.slice(from, from + STEP), options);
+      if (reads === UNAVAILABLE) return all;
+      for (const read of reads) all.push(read);
+    }
+    return all;
   }
 
   /** There is an entry that looks fresh to the store but may not serve: asks for the lease all the same. */

@@ -322,10 +322,17 @@ export class Writer {
     }
     for (const store of core.stores) {
       let count = 0;
-      for await (const batch of store.keys(scope.prefix, signal)) {
+      let counted = true;
+      const batches = store.keys(scope.prefix, signal);
+      let next = await batches.next();
+      for (; next.done !== true; next = await batches.next()) {
+        const batch = next.value;
         signal?.throwIfAborted();
         const reads = await store.read(batch, {});
-        if (reads === UNAVAILABLE) continue;
+        if (reads === UNAVAILABLE) {
+          counted = false;
+          continue;
+        }
         for (const [i, { found }] of reads.entries()) {
           const key = batch[i];
           if (key === undefined || found === undefined || !scope.concerns(key, found.entry.tags)) continue;
@@ -334,7 +341,8 @@ export class Writer {
           if (generation === known.generation && known.verdict(key, tags, asOf) !== "invalid") count++;
         }
       }
-      layers[store.name] = count;
+      // A store that did not answer to the end was not counted: less than there is would be no answer.
+      layers[store.name] = counted && next.value ? count : undefined;
     }
     return { position: "", layers, pending: [] };
   }

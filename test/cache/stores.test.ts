@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { createCache, memory, type StoreLayer } from "../../src/index.ts";
+import { createCache, memory, RefusedError, type StoreLayer } from "../../src/index.ts";
 import { faulty, manualClock, mapStore } from "../../src/testing/index.ts";
 import { gate, settle, testCache } from "./setup.ts";
 import { sharedLog } from "./shared-log.ts";
@@ -464,6 +464,101 @@ describe("a store in trouble", () => {
     faults.heal();
     await clock.advance(5_000);
     expect((await raw.stats()).entries).toBe(0);
+  });
+
+  it("that answers late is given back the leases it lent: nobody waits for them", async () => {
+    const faults = faulty(mapStore({ timeout: 250 }));
+    const { one, two, clock } = pair({ layers: [memory(), faults.layer] });
+    faults.delay(600);
+    const slow = one.getOrSet("k", () => "from one");
+    await clock.advance(250);
+    expect(await slow).toBe("from one");
+    faults.heal();
+    await clock.advance(400);
+    const load = vi.fn(() => "from two");
+    const next = two.getOrSet("k", load);
+    await clock.advance(0);
+    expect(load).toHaveBeenCalledTimes(1);
+    expect(await next).toBe("from two");
+  });
+
+  it("is emptied however long that takes, and not read meanwhile", async () => {
+    const faults = faulty(mapStore({ timeout: 250 }));
+    const { cache, clock } = testCache({ layers: [faults.layer], ttl: "1h" });
+    await cache.set("k", "old");
+    faults.fail();
+    await cache.deleteMany(["k", ...Array.from({ length: 10_001 }, (_, i) => `k${i}`)]);
+    faults.heal();
+    const stop = faults.before(
+      "clear",
+      () => new Promise((resolve) => clock.setTimer(5_000, () => resolve(0))),
+    );
+    await clock.advance(4_000);
+    expect(await cache.get("k")).toBeUndefined();
+    expect(faults.calls.clear).toBe(1);
+    expect(cache.health().layers[0]?.state).toBe("up"); // being slow with that is no failure
+    stop();
+    await clock.advance(4_000);
+    await cache.set("k", "new");
+    expect(await cache.get("k")).toBe("new");
+    expect(faults.calls.clear).toBe(1);
+  });
+
+  it("is asked for many keys in steps, of which each has the whole timeout", async () => {
+    const faults = faulty(mapStore({ timeout: 250 }));
+    const { cache, clock } = testCache({ layers: [faults.layer], ttl: "1h" });
+    const keys = Array.from({ length: 12_000 }, (_, i) => `k${i}`);
+    faults.delay(100);
+    const written = cache.setMany(keys.map((key) => [key, 1] as const));
+    await clock.advance(1_000);
+    await written;
+    const read = cache.getMany(keys);
+    await clock.advance(1_000);
+    expect((await read).every((value) => value === 1)).toBe(true);
+    const removal = cache.deleteMany(keys);
+    await clock.advance(1_000);
+    expect(await removal).toMatchObject({ layers: { map: 12_000 }, pending: [] });
+    expect(faults.calls).toMatchObject({ write: 6, read: 3, remove: 6 });
+    expect(cache.stats().layers.map?.timeouts).toBe(0);
+  });
+
+  it("that refuses one of many entries keeps none of them", async () => {
+    const store = mapStore();
+    const faults = faulty(store);
+    const { cache } = testCache({ layers: [faults.layer] });
+    let writes = 0;
+    faults.before("write", () => {
+      if (++writes === 2) throw new RefusedError("too large");
+    });
+    const many = Array.from({ length: 2_001 }, (_, i) => [`k${i}`, i] as const);
+    await expect(cache.setMany(many)).rejects.toThrow("too large");
+    expect(await cache.getMany(["k0", "k2000"])).toEqual([undefined, undefined]);
+  });
+
+  it("is not blamed for a moment in which this process stood still", async () => {
+    const faults = faulty(mapStore({ timeout: 100 }));
+    const cache = createCache({ layers: [faults.layer], logger: false });
+    await cache.set("k", 1);
+    faults.before("read", async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      await new Promise((resolve) => setImmediate(resolve)); // the answer comes by the event loop
+    });
+    const read = cache.get("k");
+    await new Promise((resolve) => setImmediate(resolve));
+    const until = performance.now() + 300;
+    while (performance.now() < until);
+    expect(await read).toBe(1);
+    expect(cache.stats().layers.map?.timeouts).toBe(0);
+    await cache.close();
+  });
+
+  it("that does not answer to the end is not counted", async () => {
+    const faults = faulty(mapStore());
+    const { cache } = testCache({ layers: [faults.layer] });
+    await cache.set("k", 1, { tags: ["t"] });
+    expect((await cache.invalidateTags(["t"], { dryRun: true })).layers).toEqual({ map: 1 });
+    faults.fail();
+    expect((await cache.invalidateTags(["t"], { dryRun: true })).layers).toEqual({ map: undefined });
   });
 
   it("damaged or foreign bytes are a miss", async () => {

@@ -19,6 +19,9 @@ import { asciiJson, keyText, patternText } from "./plain-text.ts";
 import { createTables, SENTINEL } from "./schema.ts";
 import { type Statements, statementsOf } from "./statements.ts";
 
+/** Later than every position: what cannot be told counts as invalidated. */
+const UNKNOWN = Number.MAX_SAFE_INTEGER;
+
 /** How often a statement that lost against another is tried again. */
 const TRIES = 10;
 /** How often dead followers are taken off the list, in milliseconds. */
@@ -112,11 +115,16 @@ export class PostgresLogServer implements LogServer {
     const rows = await this.#run(this.#sql.tagPositions, [this.#cache, asciiJson([SENTINEL, ...keys])]);
     const known = new Map(rows.map((row) => [row.tag, { hard: Number(row.hard), soft: Number(row.soft) }]));
     // Without the sentinel the table was emptied: then all counts as invalidated now.
-    const floor = known.get(SENTINEL) ?? known.get(null);
-    const { hard, soft } = floor ?? { hard: Number.MAX_SAFE_INTEGER, soft: Number.MAX_SAFE_INTEGER };
+    const head = known.get(null);
+    const { hard, soft } = known.get(SENTINEL) ?? {
+      hard: head?.hard ?? UNKNOWN,
+      soft: head?.hard ?? UNKNOWN,
+    };
+    // What is older than this history was invalidated with the one before, as far as can be told.
+    const founded = head?.soft ?? UNKNOWN;
     return keys.map((key) => {
       const tag = known.get(key);
-      return { hard: Math.max(hard, tag?.hard ?? 0), soft: Math.max(soft, tag?.soft ?? 0) };
+      return { hard: Math.max(founded, hard, tag?.hard ?? 0), soft: Math.max(soft, tag?.soft ?? 0) };
     });
   }
 

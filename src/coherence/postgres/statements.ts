@@ -153,7 +153,7 @@ FROM ${t.followers} WHERE name = $1::text AND acked < $2::text::bigint AND until
 
     tagPositions: `SELECT tag, hard, soft FROM ${t.tags}
 WHERE name = $1::text AND tag = ANY (ARRAY(SELECT json_array_elements_text($2::text::json)))
-UNION ALL SELECT NULL, position, position FROM ${t.head} WHERE name = $1::text`,
+UNION ALL SELECT NULL, position, founded FROM ${t.head} WHERE name = $1::text`,
 
     countTags: `SELECT count(*)::text AS tags FROM ${t.tags} WHERE name = $1::text`,
 

@@ -48,7 +48,8 @@ export class NodeRedisLink implements RedisLink {
       // A cluster's client has no event `ready`.
       listen(any, "connect", connected),
     ];
-    if (!any.isOpen) this.#gate.failed('connect it first, with "await client.connect()"');
+    if (isReady()) this.#gate.connected();
+    else if (!any.isOpen) this.#gate.failed('connect it first, with "await client.connect()"');
   }
 
   async send(key: string, command: readonly (string | Buffer)[]): Promise<Reply> {

@@ -4,7 +4,7 @@ import type { StoreRead } from "../store.ts";
 import { keySlot } from "./key-slot.ts";
 import { decodeRecord, type Layout } from "./record.ts";
 import type { RedisLink, Reply } from "./redis-link.ts";
-import { readScript } from "./scripts.ts";
+import { readScript, releaseScript } from "./scripts.ts";
 
 /** Most keys of one script call. */
 const MOST_KEYS = 128;
@@ -14,6 +14,9 @@ const ENOUGH_BYTES = 512 * 1024;
 const TIME_SERVES = 50;
 /** Parts of a reply before the records. */
 const HEAD = 2;
+/** Leases given back of reads that failed, at most; and how often that is tried, in milliseconds. */
+const MOST_LOST = 1_000;
+const GIVE_BACK_EVERY = 250;
 
 /** What decides how a key is read; only equal ones travel together. */
 export interface Want {
@@ -81,6 +84,13 @@ class Batch {
   }
 }
 
+/** A lease that the server may have lent without anybody hearing of it. */
+interface LostLease {
+  readonly key: string;
+  readonly token: string;
+  readonly until: number;
+}
+
 /**
  * Reads by script calls that concurrent readers share: what is asked for in one turn of the event loop travels
  * together. On a cluster, per slot.
@@ -96,6 +106,9 @@ export class RedisReader {
   /** What a record has taken lately, so that a call of large ones stays short. */
   #usualSize = 1_024;
   #waiting = new Map<string, { readonly want: Want; readonly batch: Batch }>();
+  #lost: LostLease[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
 
   constructor(link: RedisLink, layout: Layout) {
     this.#link = link;
@@ -134,6 +147,12 @@ export class RedisReader {
           void (glances ? this.#glance(part, want) : this.#call(part, want));
         }
     }
+  }
+
+  /** Ends what it does by itself. */
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
   }
 
   /**
@@ -184,8 +203,8 @@ export class RedisReader {
   }
 
   async #call(batch: Batch, want: Want): Promise<void> {
+    const token = want.lease === undefined ? "" : `${this.#node}${(this.#serial++).toString(36)}`;
     try {
-      const token = want.lease === undefined ? "" : `${this.#node}${(this.#serial++).toString(36)}`;
       const args =
         want.lease === undefined
           ? [""]
@@ -194,7 +213,37 @@ export class RedisReader {
       this.#answer(batch, want, reply, token);
     } catch (error) {
       batch.reject(error);
+      // A server that was frozen carries out what lay in its socket: all would wait for those leases to run out.
+      if (want.lease !== undefined && !(error instanceof StoreError))
+        this.#lose(batch.keys, token, want.lease);
     }
+  }
+
+  #lose(keys: readonly string[], token: string, lease: number): void {
+    const until = performance.now() + 2 * lease;
+    for (const key of keys) if (this.#lost.length < MOST_LOST) this.#lost.push({ key, token, until });
+    this.#giveBackLater();
+  }
+
+  #giveBackLater(): void {
+    if (this.#stopped || this.#lost.length === 0) return;
+    this.#timer ??= setTimeout(() => {
+      void this.#giveBack().finally(() => {
+        this.#timer = undefined;
+        this.#giveBackLater();
+      });
+    }, GIVE_BACK_EVERY).unref();
+  }
+
+  async #giveBack(): Promise<void> {
+    const lost = this.#lost;
+    this.#lost = [];
+    const back = await Promise.allSettled(
+      lost.map(({ key, token }) => this.#link.run(releaseScript, [key], [token])),
+    );
+    const now = performance.now();
+    const still = lost.filter(({ until }, i) => back[i]?.status === "rejected" && now < until);
+    this.#lost = [...still, ...this.#lost].slice(0, MOST_LOST);
   }
 
   #answer(batch: Batch, want: Want, reply: Reply, token: string): void {

@@ -177,6 +177,7 @@ export class RedisStore implements Store {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#reader.stop();
     await this.#released();
   }
 

@@ -512,7 +512,7 @@ return { head.g, int(head.p) }`,
 
 /** lua/log-join.lua */
 export const logJoinScript: Script = {
-  sha: "5cc4666eef18b0a5a2687ccedc2ec50fb2468d95",
+  sha: "e7dfc44f1838dd8904bc437d6139cd8d970ed582",
   text: `local LOG, HEAD, FOLLOWERS, PATTERNS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local EVERYTHING = '{"kind":"prefix","prefix":""}'
 local time = redis.call('TIME')
@@ -616,6 +616,7 @@ local acked = 0
 if answer == 'same' then acked = applied
 elseif old then acked = parse(old)
 elseif answer == 'new' then acked = head.p end
+redis.call('HDEL', FOLLOWERS, '')
 redis.call('HSET', FOLLOWERS, node, int(acked) .. '|' .. int(now + lease) .. '|' .. int(lease))
 return { head.g, int(head.p), head.i, answer, head.bg, run }`,
 };

