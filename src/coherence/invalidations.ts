@@ -182,6 +182,12 @@ export class Invalidations {
   }
 
   #addPattern(record: ActivePattern["record"], position: Position): void {
+    // A list of patterns may be older than the records heard since it was asked for.
+    const isCovered = this.#patterns.some(
+      (old) =>
+        old.position >= position && same(old.record, record) && (old.record.soft !== true || record.soft === true),
+    );
+    if (isCovered) return;
     // A repeated invalidation of the same pattern replaces the older one when it covers it.
     this.#patterns = this.#patterns.filter(
       (old) =>

@@ -44,6 +44,14 @@ function isHit(one: Concerning, k: string, tags: readonly string[]): boolean {
 }
 
 describe("the index of invalidations", () => {
+  it("is not set back by a list of patterns that is older than what it heard since", () => {
+    const index = new Invalidations(globMatcher);
+    index.reset({ generation: "g", position: 2 }, []);
+    index.apply({ position: 3, record: { kind: "prefix", prefix: "a", soft: true } });
+    index.load([{ position: 1, record: { kind: "prefix", prefix: "a", soft: true } }]);
+    expect(index.verdict("a:1", [], 2)).toBe("stale");
+  });
+
   it("judges as a look at all records would", () => {
     fc.assert(
       fc.property(

@@ -4,8 +4,9 @@ import { assertHolds, type Mix, type Schedule, schedules, simulate } from "./sim
 
 /** Schedules of one mix in an ordinary run; `SIM_RUNS` multiplies them. */
 const TIMES = Number(process.env.SIM_RUNS ?? 1);
-/** The seed of all schedules: the time by default, so that every run tries others. */
-const SEED = process.env.SIM_SEED === undefined ? Date.now() % 2 ** 31 : Number(process.env.SIM_SEED);
+/** The seed of all schedules: always the same in an ordinary run, which must not fail now and then. `random` tries others. */
+const SEED =
+  process.env.SIM_SEED === "random" ? Date.now() % 2 ** 31 : Number(process.env.SIM_SEED ?? 20_261_124);
 
 /** Runs schedules of a mix; a failure is shrunk, and told with all that replays it. */
 export async function checkSchedules(mix: Mix, runs: number): Promise<void> {

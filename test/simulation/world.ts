@@ -423,7 +423,8 @@ export class World {
 
   #load(process: Process, key: KeyName, how: number, after: Mutation | undefined): void {
     const inLoader = how % 2 === 0;
-    if (how % 16 === 8) this.#refreshed.set(key, this.scheduler.now);
+    // A read after a position does not join what began before it: that load goes on for those who have it.
+    if (how % 16 === 8 || after !== undefined) this.#refreshed.set(key, this.scheduler.now);
     const exclusive = how % 16 !== 8 && after === undefined;
     const askedAt = this.scheduler.now;
     this.#read(process, key, how, after, (report) =>
