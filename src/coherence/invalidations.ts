@@ -185,7 +185,9 @@ export class Invalidations {
     // A list of patterns may be older than the records heard since it was asked for.
     const isCovered = this.#patterns.some(
       (old) =>
-        old.position >= position && same(old.record, record) && (old.record.soft !== true || record.soft === true),
+        old.position >= position &&
+        same(old.record, record) &&
+        (old.record.soft !== true || record.soft === true),
     );
     if (isCovered) return;
     // A repeated invalidation of the same pattern replaces the older one when it covers it.

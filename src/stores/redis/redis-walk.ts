@@ -1,8 +1,9 @@
 import { StoreError } from "../../base/errors.ts";
 import type { RedisLink, RedisNode, Reply } from "./redis-link.ts";
+import { SeenKeys } from "./seen-keys.ts";
 
 /** Keys that one SCAN looks at. */
-export const SCAN_COUNT = 1_000;
+export const SCAN_COUNT = 250;
 /** Keys told already, so that none is told twice; beyond that, Redis may repeat some. */
 const MOST_SEEN = 1_000_000;
 
@@ -36,7 +37,7 @@ export async function* walk(
 
 /** Walks over one master's keys, in steps of about `SCAN_COUNT` keys of any kind. */
 export async function* walkMaster(master: RedisNode, prefix: string): AsyncGenerator<WalkStep> {
-  const seen = new Set<string>();
+  const seen = new SeenKeys(MOST_SEEN);
   let cursor = "0";
   do {
     const reply = await master.send([
@@ -50,8 +51,7 @@ export async function* walkMaster(master: RedisNode, prefix: string): AsyncGener
     const [next, found] = Array.isArray(reply) ? reply : [];
     if (next === undefined || !Array.isArray(found)) throw new StoreError("Redis gave no answer to SCAN.");
     cursor = String(next);
-    const keys = found.map(String).filter((key) => !seen.has(key));
-    if (seen.size < MOST_SEEN) for (const key of keys) seen.add(key);
+    const keys = found.map(String).filter((key) => seen.add(key));
     yield { keys, ended: cursor === "0" };
   } while (cursor !== "0");
 }
