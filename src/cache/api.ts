@@ -239,7 +239,10 @@ export interface Cache<M = unknown> extends AsyncDisposable {
   peek<K extends KeyOf<M>>(key: K): PeekedEntry<ValueOf<M, K>> | undefined;
   /** Why a read of this key would hit, miss or be stale. Changes nothing. */
   explain(key: KeyOf<M>): Promise<Explanation>;
-  /** Keys of live entries in all layers, as stored, each once (of this namespace, without its prefix). */
+  /**
+   * Keys of live entries in all layers, as stored, each once (of this namespace, without its prefix).
+   * @throws {LayerError} at the end, when a store could not list all of its keys.
+   */
   keys(options?: { readonly prefix?: string; readonly signal?: AbortSignal }): AsyncIterable<string>;
   stats(): CacheStats;
   health(): CacheHealth;

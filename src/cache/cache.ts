@@ -1,6 +1,6 @@
 import type { Duration } from "../base/duration.ts";
 import { lifetime } from "../base/duration.ts";
-import { OptionError } from "../base/errors.ts";
+import { LayerError, OptionError } from "../base/errors.ts";
 import {
   encodeKey,
   escapeGlob,
@@ -257,13 +257,23 @@ class CacheView
     }
     for (const key of [...seen]) yield shown(key);
     for (const store of core.stores) {
-      for await (const batch of store.keys(prefix, options.signal)) {
-        options.signal?.throwIfAborted();
-        for (const key of batch) {
-          if (!own(key) || seen.has(key)) continue;
-          seen.add(key);
-          yield shown(key);
+      const batches = store.keys(prefix, options.signal);
+      try {
+        for (;;) {
+          const next = await batches.next();
+          options.signal?.throwIfAborted();
+          if (next.done === true) {
+            if (next.value) break;
+            throw new LayerError(store.name, "list its keys", store.lastError ?? "it is left alone");
+          }
+          for (const key of next.value) {
+            if (!own(key) || seen.has(key)) continue;
+            seen.add(key);
+            yield shown(key);
+          }
         }
+      } finally {
+        await batches.return(false);
       }
     }
   }

@@ -51,6 +51,8 @@ export class Following {
   lastError: string | undefined;
   readonly #clock: Clock;
   readonly #to: Applier;
+  /** That it cannot be opened was said aloud. */
+  #told = false;
   /** A read waited for the log in vain: the next ones do not. */
   #givenUp = false;
   #reopen: Timer | undefined;
@@ -163,7 +165,8 @@ export class Following {
   async append(records: readonly LogRecord[]): Promise<Position> {
     try {
       const answer = this.log.append(records);
-      const position = answer instanceof Promise ? await within(this.#clock, APPEND_WAIT, answer) : answer;
+      const position =
+        answer instanceof Promise ? await within(this.#clock, appendWait(records), answer) : answer;
       // The log took it and its follower did not hear of it yet: nobody may join what began before.
       if (this.log.lag() === Number.POSITIVE_INFINITY) {
         this.#trustedUntil = Number.NEGATIVE_INFINITY;
@@ -218,6 +221,7 @@ export class Following {
   #follow(): void {
     this.ready = undefined;
     this.#givenUp = false;
+    this.#told = false;
     this.since();
   }
 
@@ -225,6 +229,8 @@ export class Following {
   #notOpened(error: unknown): void {
     this.lastError = reason(error);
     this.#to.failed("open its log", error);
+    if (!this.#told) this.#to.warn(`The log "${this.log.name}" cannot be opened: ${this.lastError}`);
+    this.#told = true;
     if (!this.#closed) this.#reopen = this.#clock.setTimer(REOPEN_AFTER, () => this.open());
   }
 
@@ -276,4 +282,12 @@ export class Following {
       this.#owe(owed);
     }
   }
+}
+
+/** Large records take longer to travel. */
+function appendWait(records: readonly LogRecord[]): number {
+  let items = 0;
+  for (const record of records)
+    items += "keys" in record ? record.keys.length : "tags" in record ? record.tags.length : 1;
+  return APPEND_WAIT + items / 20;
 }

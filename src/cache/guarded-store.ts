@@ -17,6 +17,9 @@ const LONGEST_CLEAR = 600_000;
 const STEP_KEYS = 2_000;
 const STEP_BYTES = 4 * 1024 ** 2;
 
+/** Fills under way at once; further ones wait for their turn. */
+const FILLS_AT_ONCE = 256;
+
 /** How old, in milliseconds, the answer to "how much does it hold" may be before it is asked for again. */
 const STATS_EVERY = 10_000;
 /** How often, in milliseconds, a store is looked at that is not used because the log is not heard. */
@@ -53,6 +56,8 @@ export class GuardedStore {
   #owedAllTimes = 0;
   #clearing: Promise<boolean> | undefined;
   #paying: Promise<boolean> | undefined;
+  #filling = 0;
+  #fillsWaiting: (() => void)[] = [];
   /** Writes given up that may still land. */
   #late = 0;
   #whenPaid: (() => void)[] = [];
@@ -119,7 +124,13 @@ export class GuardedStore {
 
   /** A fill that lands late is harmless: only its token's lease lets it in. */
   async fill(key: string, entry: StoredEntry, token: string): Promise<FillResult> {
+    // A batch load ends in thousands of fills at once: those at the end must not be late because of those before.
+    if (this.#filling >= FILLS_AT_ONCE)
+      await new Promise<void>((resolve) => this.#fillsWaiting.push(resolve));
+    this.#filling++;
     const done = await this.#call("fill", () => this.#store.fill(key, entry, token));
+    this.#filling--;
+    this.#fillsWaiting.shift()?.();
     return done === UNAVAILABLE ? "refused" : done;
   }
 

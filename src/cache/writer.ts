@@ -27,6 +27,18 @@ function check(core: Core, options: InvalidateOptions): void {
   options.signal?.throwIfAborted();
 }
 
+/** Keys of one record of the log. */
+const RECORD_KEYS = 1_000;
+
+/** A record of very many keys as several; one that has to be remembered as a whole stays whole. */
+function inParts(record: KeysRecord): KeysRecord[] {
+  if (record.pending === true || record.keys.length <= RECORD_KEYS) return [record];
+  const parts: KeysRecord[] = [];
+  for (let at = 0; at < record.keys.length; at += RECORD_KEYS)
+    parts.push({ ...record, keys: record.keys.slice(at, at + RECORD_KEYS) });
+  return parts;
+}
+
 /** What a sweep or a count looks at. */
 interface Scope {
   /** Keys to look at in the stores start with it. */
@@ -115,7 +127,7 @@ export class Writer {
         if (gone.length > 0 && (await store.remove(gone)) === UNAVAILABLE) pending = true;
       }
       const record: KeysRecord = { kind: "keys", keys, written: asOf, ...(pending ? { pending } : {}) };
-      const position = await core.following.append([record]);
+      const position = await core.following.append(inParts(record));
       if (pending) this.#owed(record, position);
       for (const [key, entry] of made) {
         // Another process wrote or invalidated it meanwhile: the next read asks the stores (P1).
@@ -184,7 +196,7 @@ export class Writer {
         ...(pending.length > 0 ? { pending: true } : {}),
         ...(options.wait === "all" ? { strict: true } : {}),
       };
-      const position = await core.following.append([record]);
+      const position = await core.following.append(inParts(record));
       if (pending.length > 0) this.#owed(record, position);
       core.counters.invalidations++;
       if (options.wait === "all") await core.following.settled(position, options.signal);

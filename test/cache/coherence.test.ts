@@ -443,3 +443,62 @@ describe("the work behind a pattern", () => {
     expect(here.two.health().ok).toBe(true);
   });
 });
+
+describe("very many keys", () => {
+  it("go into several records, and into the stores with a bounded number of fills at a time", async () => {
+    const here = await world();
+    const keys = Array.from({ length: 2_500 }, (_, i) => `k${i}`);
+    const kinds: string[] = [];
+    here.two.on("invalidate", ({ kind }) => kinds.push(kind));
+    const { calls } = here.faults;
+    await within(
+      here,
+      here.one.getOrSetMany(keys, (missing) => new Map(missing.map((key) => [key, key]))),
+    );
+    await here.clock.advance(10);
+    expect(calls.fill).toBe(2_500);
+    const report = await within(here, here.one.deleteMany(keys));
+    expect(report.layers.map).toBe(2_500);
+    expect(kinds).toEqual(["keys", "keys", "keys"]);
+    expect(await within(here, here.two.get("k2499"))).toBeUndefined();
+  });
+});
+
+describe("listing the keys", () => {
+  it("ends with an error that names the store which could not tell all of them", async () => {
+    const here = await world();
+    await within(here, here.one.set("k", 1));
+    const list = async (): Promise<string[]> => {
+      const keys: string[] = [];
+      for await (const key of here.one.keys()) keys.push(key);
+      return keys;
+    };
+    expect(await within(here, list())).toEqual(["k"]);
+    here.faults.fail();
+    const failed = list();
+    failed.catch(() => undefined);
+    await here.clock.advance(300);
+    await expect(failed).rejects.toThrow('Layer "map" failed to list its keys');
+  });
+});
+
+describe("a log that cannot be opened", () => {
+  it("is told of once", async () => {
+    const server = mapLogServer();
+    server.fail();
+    const clock = manualClock();
+    const warnings: string[] = [];
+    const cache = createCache({
+      clock,
+      logger: (message) => warnings.push(message),
+      log: server.factory,
+      layers: [memory(), mapStore()],
+    });
+    await clock.advance(5_000);
+    expect(warnings).toEqual(['The log "map" cannot be opened: cut off']);
+    server.heal();
+    await clock.advance(2_000);
+    expect(cache.health().log.state).toBe("up");
+    await cache.close();
+  });
+});

@@ -47,13 +47,14 @@ export function redis(options: RedisOptions = {}): StoreLayer {
   refuseUnknown(options, "redis", (name) => LINK_OPTIONS.includes(name) || OWN_OPTIONS.includes(name));
   const target = linkTarget(options, "redis");
   const timeout = milliseconds(options.timeout ?? "250ms", "redis.timeout");
+  if (timeout < 1) throw new OptionError("redis.timeout", options.timeout, "1 ms or more");
   const { name = "redis", layout = "binary", prefix } = options;
   if (typeof name !== "string" || name === "")
     throw new OptionError("redis.name", name, "a text that is not empty");
   if (layout !== "binary" && layout !== "json")
     throw new OptionError("redis.layout", layout, '"binary" or "json"');
-  if (prefix !== undefined && (typeof prefix !== "string" || !/^[^{}\p{Cc}]+$/u.test(prefix)))
-    throw new OptionError("redis.prefix", prefix, "a text without braces and control characters");
+  if (prefix !== undefined && (typeof prefix !== "string" || !/^[^:{}\p{Cc}]+$/u.test(prefix)))
+    throw new OptionError("redis.prefix", prefix, "a text without colons, braces and control characters");
   const bounds = logBounds(options, "redis");
   const link = sharedLink((warn) => openLink(target, warn));
   return {
