@@ -9,7 +9,7 @@ export default defineConfig({
     coverage: {
       provider: "v8",
       reportOnFailure: true,
-      include: ["src/**"],
+      include: ["src/**/*.ts"],
       reporter: ["text-summary", "text"],
       thresholds: { lines: 95, branches: 95 },
     },

@@ -502,3 +502,61 @@ describe("a log that cannot be opened", () => {
     await cache.close();
   });
 });
+
+describe("without memory", () => {
+  async function pair(options: CacheOptions = {}) {
+    const here = await world(options);
+    const start = (more: CacheOptions = {}) => here.start({ ...more, layers: [here.faults.layer] });
+    const cache = start();
+    await here.clock.advance(1);
+    return { here, cache, start };
+  }
+
+  it("what a store answers is handed on, with which layer, age and lifetime", async () => {
+    const { here, cache } = await pair();
+    await within(here, cache.set("k", { a: 1 }, { ttl: "10s" }));
+    await here.clock.advance(4_000);
+    const told: unknown[] = [];
+    const read = cache.getOrSet("k", () => ({ a: 2 }), { report: (answer) => told.push(answer) });
+    expect(await within(here, read, 0)).toEqual({ a: 1 });
+    expect(told).toEqual([{ layer: "map", state: "fresh", age: 4_000, ttl: 6_000 }]);
+  });
+
+  it("what may not be handed on takes the long way: stale, sliding, invalidated, of another shape or codec", async () => {
+    const { here, cache, start } = await pair({ grace: "1h" });
+    const other = start({ codec: json() });
+    const cloning = start({ isolate: "clone" });
+    await here.clock.advance(1);
+    const read = (of: Cache, key: string, options = {}) =>
+      within(
+        here,
+        of.getOrSet(key, () => "loaded", options),
+        500,
+      );
+    for (const key of ["stale", "sliding", "tagged", "shaped", "coded", "cloned"])
+      await within(
+        here,
+        cache.set(key, "stored", {
+          tags: [key],
+          ttl: key === "stale" ? "1s" : "1h",
+          sliding: key === "sliding",
+          ...(key === "shaped" ? { version: 1 } : {}),
+        }),
+      );
+    await here.clock.advance(2_000);
+    await within(here, here.one.invalidateTags(["tagged"]));
+    expect(await read(cache, "stale")).toBe("loaded");
+    expect(await read(cache, "sliding")).toBe("stored");
+    expect(await read(cache, "tagged")).toBe("loaded");
+    expect(await read(cache, "shaped", { version: 2 })).toBe("loaded");
+    expect(await read(cache, "shaped", { version: 2 })).toBe("loaded");
+    expect(await read(other, "coded")).toBe("loaded");
+    expect(await read(cloning, "cloned")).toBe("stored");
+    // Older than a process that starts now: its log is asked about the tags.
+    const late = start();
+    await here.clock.advance(1);
+    expect(await read(late, "cloned")).toBe("stored");
+    await within(here, late.clear());
+    expect(await read(cache, "cloned")).toBe("loaded");
+  });
+});
