@@ -100,7 +100,7 @@ describe("the shop in several processes", { timeout: 120_000 }, () => {
       fleet = await startFleet(data, 2, { DATABASE_URL: server.url });
       expect(fleet.output()).toContain("(generated 500 products, PostgreSQL)");
       const steps = stepsIn(fleet.output());
-      expect(steps.length).toBe(4);
+      expect(steps.length, fleet.output()).toBe(4);
       for (const { price, rows } of steps) expect(rows.map((row) => row.price)).toEqual([price, price]);
       expectOneStatement(fleet.output(), 500);
       const lines = [{ product_id: 60, quantity: 1 }];

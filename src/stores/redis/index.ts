@@ -53,8 +53,8 @@ export function redis(options: RedisOptions = {}): StoreLayer {
     throw new OptionError("redis.name", name, "a text that is not empty");
   if (layout !== "binary" && layout !== "json")
     throw new OptionError("redis.layout", layout, '"binary" or "json"');
-  if (prefix !== undefined && (typeof prefix !== "string" || !/^[^:{}\p{Cc}]+$/u.test(prefix)))
-    throw new OptionError("redis.prefix", prefix, "a text without colons, braces and control characters");
+  if (prefix !== undefined && (typeof prefix !== "string" || !/^[^{}\p{Cc}]+$/u.test(prefix)))
+    throw new OptionError("redis.prefix", prefix, "a text without braces and control characters");
   const bounds = logBounds(options, "redis");
   const link = sharedLink((warn) => openLink(target, warn));
   return {
