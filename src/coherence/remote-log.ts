@@ -49,7 +49,8 @@ export class RemoteLog implements Log {
   readonly #lease: number;
   #serial = 0;
   #follower: Follower | undefined;
-  #applied: Applied | undefined;
+  /** The last record that was applied, or where the log stood when it was joined. */
+  #applied: Applied = { position: 0, id: "" };
   #generation = "";
   /** Generations it has been in, the last ones. */
   readonly #generations = new Set<string>();
@@ -131,7 +132,7 @@ export class RemoteLog implements Log {
   }
 
   lag(): number {
-    return (this.#applied?.position ?? 0) < this.#behind
+    return this.#applied.position < this.#behind
       ? Number.POSITIVE_INFINITY
       : this.#context.clock.now() - this.#heardAt;
   }
@@ -194,7 +195,7 @@ export class RemoteLog implements Log {
   async #step(): Promise<void> {
     const { clock } = this.#context;
     if (this.#joinNow || clock.now() - this.#confirmed.sentAt >= this.#heartbeat) await this.#join();
-    const from = this.#applied?.position ?? 0;
+    const from = this.#applied.position;
     const wait = Math.max(1, this.#heartbeat - (clock.now() - this.#confirmed.sentAt));
     const reading = this.#server.read(from, this.#batch, wait);
     try {
@@ -221,8 +222,8 @@ export class RemoteLog implements Log {
     if (head.standing === "other" || lost) {
       // P7: entries of a generation that was there before may reflect records that no longer exist, or lack what a
       // clear said that was lost. None of them is believed any more. One founded or begun since is above it all.
-      const above = Math.max(this.#applied?.position ?? 0, head.position);
-      if (this.#generations.has(head.generation) || head.position < (this.#applied?.position ?? 0))
+      const above = Math.max(this.#applied.position, head.position);
+      if (this.#generations.has(head.generation) || head.position < this.#applied.position)
         await this.#within(STEP_TIMEOUT, this.#server.renounce(head.generation, above));
       const again = await this.#within(STEP_TIMEOUT, this.#server.join(this.#node, undefined, this.#lease));
       this.#restart(again, sentAt, "the server lost a part of its history");
@@ -241,7 +242,7 @@ export class RemoteLog implements Log {
   /** P2: what the server had when the heartbeat was sent has to be applied before it counts as heard. */
   #confirm(): void {
     const { sentAt, position } = this.#confirmed;
-    if ((this.#applied?.position ?? 0) >= position && sentAt > this.#heardAt) this.#heardAt = sentAt;
+    if (this.#applied.position >= position && sentAt > this.#heardAt) this.#heardAt = sentAt;
   }
 
   #start(head: ServerHead, sentAt: number): void {
@@ -278,7 +279,7 @@ export class RemoteLog implements Log {
     const fresh: Appended[] = [];
     let last = this.#applied;
     for (const { position, id, record } of records) {
-      if (last !== undefined && position !== last.position + 1) {
+      if (position !== last.position + 1) {
         // A gap: records are missing, or this is another history. The next join tells which.
         this.#joinNow = true;
         this.#gap = true;
@@ -326,7 +327,7 @@ export class RemoteLog implements Log {
   }
 
   #reached(generation: string, position: Position): boolean {
-    return this.#generation === generation && (this.#applied?.position ?? 0) >= position;
+    return this.#generation === generation && this.#applied.position >= position;
   }
 
   #wake(): void {

@@ -560,3 +560,36 @@ describe("without memory", () => {
     expect(await read(cache, "cloned")).toBe("loaded");
   });
 });
+
+describe("shadow checks of values with a schema", () => {
+  it("compare what the schema makes of them, and leave aside what the loader would not have cached", async () => {
+    const here = await world({ shadow: 1 });
+    const schema = z.object({ name: z.string().trim() });
+    const read = (name: string) =>
+      within(
+        here,
+        here.one.getOrSet("k", async () => ({ name }), { schema }),
+      );
+    await read(" Ada ");
+    await read("Ada");
+    await here.clock.advance(0);
+    expect(here.one.stats().shadow).toMatchObject({ checks: 1, stale: 0 });
+    await within(
+      here,
+      here.one.getOrSet("k", (context) => context.skip({ name: "Grace" }), { schema }),
+    );
+    await here.clock.advance(0);
+    expect(here.one.stats().shadow).toMatchObject({ checks: 1, stale: 0, errors: 0 });
+    await read(7 as unknown as string);
+    await here.clock.advance(0);
+    expect(here.one.stats().shadow).toMatchObject({ checks: 1, errors: 1 });
+  });
+});
+
+describe("options of an invalidation", () => {
+  it("are refused by name when they cannot be used", async () => {
+    const here = await world();
+    await expect(here.one.delete("k", { progress: 1 as never })).rejects.toThrow("progress");
+    await expect(here.one.invalidateTags("t" as never)).rejects.toThrow("tags");
+  });
+});

@@ -170,7 +170,7 @@ export const MUTANTS: readonly Mutant[] = [
   mutant("records that are missing are not noticed", TRIMS, [
     [
       LOG,
-      `if (last !== undefined && position !== last.position + 1) {`,
+      `if (position !== last.position + 1) {`,
       `if (last !== undefined && position <= last.position) {`,
     ],
   ]),
@@ -204,7 +204,7 @@ export const MUTANTS: readonly Mutant[] = [
   mutant("a follower that has not come to the head counts as up to date", SLOW, [
     [
       LOG,
-      `if ((this.#applied?.position ?? 0) >= position && sentAt > this.#heardAt)`,
+      `if (this.#applied.position >= position && sentAt > this.#heardAt)`,
       `if (position > 0 && sentAt > this.#heardAt)`,
     ],
   ]),
