@@ -168,11 +168,7 @@ export const MUTANTS: readonly Mutant[] = [
     "what came in between refuses the load already",
   ),
   mutant("records that are missing are not noticed", TRIMS, [
-    [
-      LOG,
-      `if (position !== last.position + 1) {`,
-      `if (last !== undefined && position <= last.position) {`,
-    ],
+    [LOG, `if (position !== last.position + 1) {`, `if (last !== undefined && position <= last.position) {`],
   ]),
   mutant("another history is taken for the same", FAULTS, [
     [LOG, `if (head.standing === "same" && !this.#gap && !lost) {`, `if (head.standing !== "new") {`],
