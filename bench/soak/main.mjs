@@ -104,7 +104,9 @@ async function soak(contender) {
       const slot = i % processes;
       if (busy.has(key) || !workers[slot]?.connected) continue;
       busy.add(key);
-      const how = HOWS[i % HOWS.length];
+      const wanted = HOWS[i % HOWS.length];
+      // Only ours offers to wait for all.
+      const how = wanted === "strict" && contender !== NAMES[0] ? "delete" : wanted;
       const version = ++rows[key];
       const id = ++serial;
       pending.set(id, { key, version, how, slot });
